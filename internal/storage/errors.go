@@ -1,0 +1,58 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/tranship/tranship/internal/work"
+)
+
+// An Error is any error of a store.
+type Error struct {
+	Op    string // get, put, list, …
+	Store string // the store's URL, without secrets
+	Key   string // empty when the store as a whole failed
+	Fault work.Fault
+	Hint  string // what the user can do about it, if that is known
+	Err   error
+}
+
+// Error says what was tried, where, and what went wrong.
+func (e *Error) Error() string {
+	where := e.Store
+	if e.Key != "" {
+		where = fmt.Sprintf("%s of %s", work.Quote(e.Key), e.Store)
+	}
+	s := fmt.Sprintf("%s %s: %v", e.Op, where, e.Err)
+	if e.Hint != "" {
+		s += " (" + e.Hint + ")"
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// FaultOf returns the fault of any error: its own if it is an *Error, else
+// what its kind suggests. It returns "" for nil.
+func FaultOf(err error) work.Fault {
+	var e *Error
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &e):
+		return e.Fault
+	case errors.Is(err, fs.ErrNotExist):
+		return work.NotFound
+	case errors.Is(err, fs.ErrPermission):
+		return work.Denied
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return work.Transient
+	}
+	return work.Transient
+}
+
+// Is reports whether err has the fault.
+func Is(err error, f work.Fault) bool { return err != nil && FaultOf(err) == f }

@@ -1,0 +1,165 @@
+// Package storage is what agents know of a store: a bucket, folder or URL
+// under one prefix, whose objects can be listed, read at a pinned version and
+// written whole.
+//
+// Store is the contract that every driver owes; storagetest checks it.
+// Powers that only some stores have (Copier, Multipart) are small interfaces
+// beside it, found by type assertion in the agent and nowhere else.
+//
+// Keys are byte strings relative to the store's prefix. A store must bring
+// every key it lists back byte for byte, or refuse it with work.Unsupported;
+// it must never change one. Objects are read and written as they are stored:
+// no decompression, no newline or metadata escaping.
+//
+// Every error that leaves a store is an *Error with a work.Fault, so that
+// callers decide by the fault and never by a text.
+//
+// All methods of a Store are safe for concurrent use.
+package storage
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/tranship/tranship/internal/work"
+)
+
+// A Store is one end of a job.
+type Store interface {
+	// List calls fn with the objects of the range, in strictly ascending
+	// order of their key's bytes, in pages of at most a thousand. It must
+	// fail rather than leave out anything it could not read, and it must
+	// return fn's error as it is. A store that cannot tell whether the
+	// listing is complete must fail.
+	//
+	// Info.Sums and Info.Meta need not be filled in.
+	List(ctx context.Context, r work.Range, fn func([]Info) error) error
+
+	// Stat returns what the store says of an object, with every checksum it
+	// vouches for and the metadata. NotFound if there is none.
+	Stat(ctx context.Context, key string) (Info, error)
+
+	// Get opens n bytes of the object from offset off; n < 0 means to the
+	// end. If etag is not empty, it must fail with work.SrcChanged, now or
+	// while the body is read, when the object is no longer that version. The
+	// body must end in an error if fewer bytes arrive than were promised.
+	// Info describes the whole object; its Meta is filled in.
+	Get(ctx context.Context, key, etag string, off, n int64) (io.ReadCloser, Info, error)
+
+	// Put stores exactly size bytes of body under key, atomically: whoever
+	// reads the key sees the old object or the new one. If body ends early,
+	// is too long or fails, Put must leave what stood there. The sums in
+	// opts, if any, are what the bytes must add up to: a store that can have
+	// its server check them must do so. Info says what the store has now,
+	// with the checksums it vouches for itself, and never an echo of opts.
+	// Put reads body once, unless body is an io.Seeker.
+	Put(ctx context.Context, key string, body io.Reader, size int64, opts PutOptions) (Info, error)
+
+	// Delete removes an object; one that is not there is no error.
+	Delete(ctx context.Context, key string) error
+
+	// Traits says what the store can do; it never changes.
+	Traits() Traits
+
+	// Close frees what the store holds. No other call may be under way.
+	Close() error
+}
+
+// A Copier copies without the bytes passing through the agent.
+type Copier interface {
+	// CopyFrom copies the object in of src to key. It must fail with
+	// work.Unsupported, having changed nothing, when the two stores cannot
+	// copy between each other; the caller then streams. It pins the source to
+	// in.ETag as Get does.
+	CopyFrom(ctx context.Context, key string, src Store, in Info, opts PutOptions) (Info, error)
+}
+
+// A Multipart store takes one big object in parts, also from several agents.
+type Multipart interface {
+	// Limits says what uploads must keep to.
+	Limits() Limits
+	// Begin opens an upload of size bytes in parts of part bytes each but the last.
+	Begin(ctx context.Context, key string, size, part int64, opts PutOptions) (Upload, error)
+	// PutPart stores part number n (from 1) of exactly size bytes. Sending a
+	// part again replaces it.
+	PutPart(ctx context.Context, u Upload, n int, body io.Reader, size int64, sums Sums) (Part, error)
+	// Commit puts the parts together, all of them, in order, atomically.
+	Commit(ctx context.Context, u Upload, parts []Part, opts PutOptions) (Info, error)
+	// Abort gives the upload up and frees its parts. An upload that is not
+	// there is no error.
+	Abort(ctx context.Context, u Upload) error
+}
+
+// An Info is what a store says of an object.
+type Info struct {
+	Key     string
+	Size    int64     // bytes as stored
+	ETag    string    // names this version of the content; unquoted
+	ModTime time.Time // zero if unknown
+	Sums    Sums      // of the whole object, vouched for by the store
+	Meta    Meta
+}
+
+// Sums are checksums in their raw big-endian bytes; nil where unknown.
+type Sums struct {
+	MD5, SHA256, CRC32, CRC32C, CRC64NVME []byte
+}
+
+// Meta is what travels with an object besides its bytes, verbatim.
+type Meta struct {
+	ContentType        string
+	ContentEncoding    string
+	ContentLanguage    string
+	ContentDisposition string
+	CacheControl       string
+	User               map[string]string // user metadata; lower-case names
+	ModTime            time.Time         // of the source's content, where it is known
+}
+
+// PutOptions say how an object is stored.
+type PutOptions struct {
+	Meta Meta
+	Sums Sums // what the bytes must add up to, as vouched for by the source
+}
+
+// Traits are what a store can and cannot do.
+type Traits struct {
+	// Name is the driver's: s3, file, mem, …
+	Name string
+	// ETagIsMD5 says that an ETag of 32 hex digits is the MD5 of the content.
+	ETagIsMD5 bool
+	// Meta says which metadata the store keeps.
+	Meta MetaTraits
+	// MaxPut is the largest object that one Put may carry; 0 means any.
+	MaxPut int64
+}
+
+// MetaTraits are the kinds of metadata that a store keeps with an object.
+type MetaTraits struct {
+	Headers bool // content type, encoding, language, disposition, cache control
+	User    bool
+	ModTime bool // as the object's own modification time
+}
+
+// Limits of a store's multipart uploads, in bytes but for MaxParts.
+type Limits struct {
+	MinPart, MaxPart, MaxObject int64
+	MaxParts                    int
+}
+
+// An Upload is a multipart upload under way.
+type Upload struct {
+	Key  string `json:"key"`
+	ID   string `json:"id"`
+	Size int64  `json:"size"`
+	Part int64  `json:"part"` // size of every part but the last
+}
+
+// A Part is a part that was stored.
+type Part struct {
+	N    int    `json:"n"`
+	Size int64  `json:"size"`
+	Tag  string `json:"tag"`
+	Sums Sums   `json:"sums"` // vouched for by the store
+}

@@ -1,0 +1,33 @@
+# Every recipe is a line or two over the go command; nothing needs just.
+
+# list the recipes
+default:
+    @just --list
+
+# exactly what CI runs
+check:
+    bash .ci/run
+
+# an all-in-one fleet on a data folder of its own, with the status page
+dev:
+    go run . up --data .dev
+
+# the fast tests: what the README names
+test:
+    go test ./...
+
+# the built binary against real servers, crashes included
+e2e:
+    TRANSHIP_E2E=1 go test -count=1 -timeout 30m ./internal/e2e/
+
+# rewrite golden files after a change that is meant
+golden:
+    go test ./internal/work ./coordinator/web ./internal/cli -update
+
+# measure against rclone, and the control plane without storage
+bench:
+    go test -run '^$' -bench . -benchtime 1x -timeout 30m ./internal/e2e/ ./coordinator/
+
+# a static binary in dist/
+build:
+    CGO_ENABLED=0 go build -trimpath -o dist/tranship .
