@@ -18,7 +18,7 @@ test:
 
 # the built binary against real servers, crashes included
 e2e:
-    TRANSHIP_E2E=1 go test -count=1 -timeout 30m ./internal/e2e/
+    TRANSHIP_E2E=1 TRANSHIP_TEST_MINIO=1 go test -count=1 -timeout 30m ./internal/e2e/
 
 # rewrite golden files after a change that is meant
 golden:
@@ -26,7 +26,7 @@ golden:
 
 # measure against rclone, and the control plane without storage
 bench:
-    go test -run '^$' -bench . -benchtime 1x -timeout 30m ./internal/e2e/ ./coordinator/
+    TRANSHIP_TEST_MINIO=1 go test -run "^$" -bench . -benchtime 1x -timeout 30m ./internal/e2e/ ./coordinator/
 
 # a static binary in dist/
 build:

@@ -4,8 +4,11 @@
 // error that names the line or the key, never a default taken in silence.
 // Default is what an empty file means, and example.yaml spells it out; a test
 // keeps the two equal. Values of the environment win over the file (see
-// Environ). Packages below the roles receive plain values from here and do
-// not import this package.
+// Environ). A Secret is shown by nothing, however it is printed. Packages
+// below the roles receive plain values from here and do not import this
+// package.
+//
+// Everything here is plain data: safe to share once built, not to change then.
 package config
 
 import (
@@ -14,7 +17,8 @@ import (
 	"github.com/tranship/tranship/internal/work"
 )
 
-// A Config is everything a daemon can be told.
+// A Config is everything a daemon can be told. Its keys are described in
+// example.yaml.
 type Config struct {
 	// Data is the folder for what a daemon keeps on disk: the private
 	// Postgres cluster and the embedded queue.
@@ -48,7 +52,7 @@ type Postgres struct {
 // NATS says where the queue is.
 type NATS struct {
 	// URL of an existing server or cluster. Empty: the coordinator runs the
-	// server itself, and agents connect to 127.0.0.1:4222.
+	// server itself, and agents connect to the address of Listen.
 	URL Secret `yaml:"url"`
 	// Credentials is the path of a NATS .creds file.
 	Credentials string `yaml:"credentials"`
@@ -60,6 +64,9 @@ type NATS struct {
 	Listen string `yaml:"listen"`
 	// Replicas of each stream; 3 on a cluster of three or more.
 	Replicas int `yaml:"replicas"`
+	// AckWait is how long an item may lie with an agent that says nothing of
+	// it before it is handed out again.
+	AckWait Duration `yaml:"ack_wait"`
 	// MaxStore bounds the embedded server's disk, in bytes.
 	MaxStore Size `yaml:"max_store"`
 }
@@ -107,6 +114,7 @@ func Default() Config {
 			Domain:   "hub",
 			Listen:   "127.0.0.1:4222",
 			Replicas: 1,
+			AckWait:  Duration(2 * time.Minute),
 			MaxStore: 8 << 30,
 		},
 		HTTP:        HTTP{Listen: "127.0.0.1:8480"},

@@ -22,7 +22,7 @@ type Drivers map[string]Opener
 func (d Drivers) Open(ctx context.Context, raw string) (Store, error) {
 	u, err := ParseURL(raw)
 	if err != nil {
-		return nil, &Error{Op: "open", Store: raw, Fault: work.Invalid, Err: err}
+		return nil, &Error{Op: "open", Store: withoutUser(raw), Fault: work.Invalid, Err: err}
 	}
 	open, ok := d[u.Scheme]
 	if !ok {
@@ -43,18 +43,65 @@ func (d Drivers) Schemes() []string {
 	return s
 }
 
+// Prefix reads the prefix that a bucket's URL names: its path as a folder, to
+// which a missing "/" is added, or the raw text of the query's prefix.
+func Prefix(u *url.URL) (string, error) {
+	folder := strings.TrimPrefix(u.Path, "/")
+	raw := u.Query().Get("prefix")
+	switch {
+	case folder != "" && raw != "":
+		return "", errors.New("give the prefix either as the path or as ?prefix=, not both")
+	case raw != "":
+		return raw, nil
+	case folder == "" || strings.HasSuffix(folder, "/"):
+		return folder, nil
+	}
+	return folder + "/", nil
+}
+
+// CheckQuery refuses query parameters that a driver does not know, so that a
+// misspelt one is not taken for its default.
+func CheckQuery(u *url.URL, known ...string) error {
+	q, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return fmt.Errorf("query of the URL: %w", err)
+	}
+	for name := range q {
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("unknown parameter %q; known: %s", name, strings.Join(known, ", "))
+		}
+	}
+	return nil
+}
+
 // ParseURL reads a store's URL. It refuses one that holds a secret: jobs are
 // stored and shown, so credentials belong to the agents.
 func ParseURL(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return nil, errors.New("not a URL: " + strings.TrimPrefix(err.Error(), "parse "))
-	}
-	if u.Scheme == "" {
-		return nil, fmt.Errorf("%q has no scheme; write for example s3://bucket/prefix or file:///folder", raw)
+		var wrong *url.Error
+		if errors.As(err, &wrong) {
+			err = wrong.Err // without the text, which may hold a secret
+		}
+		return nil, fmt.Errorf("not a URL: %w", err)
 	}
 	if u.User != nil {
 		return nil, errors.New("a store URL must not hold credentials; give them to the agent's environment")
 	}
+	if u.Scheme == "" {
+		return nil, errors.New("no scheme; write for example s3://bucket/prefix or file:///folder")
+	}
 	return u, nil
+}
+
+// withoutUser returns what may be shown of a text that may be no good URL.
+func withoutUser(raw string) string {
+	scheme, rest, ok := strings.Cut(raw, "//")
+	if !ok {
+		return raw
+	}
+	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+		rest = rest[at+1:]
+	}
+	return scheme + "//" + rest
 }

@@ -68,7 +68,6 @@ func pageResult() Result {
 // version are written once and never change afterwards.
 func TestGolden(t *testing.T) {
 	type message struct {
-		name   string
 		encode func() ([]byte, error)
 		decode func([]byte) (any, error)
 		want   any

@@ -1,0 +1,255 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/tranship/tranship/config"
+	"github.com/tranship/tranship/internal/bus"
+	"github.com/tranship/tranship/internal/storage"
+	"github.com/tranship/tranship/internal/work"
+)
+
+// Deps are what an agent works with. All of them outlive its Run.
+type Deps struct {
+	Bus     *bus.Bus
+	Stores  storage.Drivers
+	Log     *slog.Logger          // nil: silent
+	Metrics prometheus.Registerer // nil: none
+	Version string
+
+	// AckWait is how long the queue waits for a sign of life of an item before
+	// it hands it to another agent; 0: two minutes, as with bus.Options.
+	AckWait time.Duration
+}
+
+// An Agent takes items of one site and works on them.
+type Agent struct {
+	cfg     config.Agent
+	bus     *bus.Bus
+	log     *slog.Logger
+	version string
+	host    string
+	ackWait time.Duration
+	wait    time.Duration // see waitLimit
+	rest    time.Duration // see pausedAgain
+	started time.Time
+	metrics *metrics
+
+	stores  *stores
+	carrier *carrier
+	scans   *semaphore.Weighted // listings under way
+	flights []*flight           // one for each stream
+	bytes   atomic.Int64        // moved since the start
+	objects atomic.Int64        // finished since the start
+	busy    atomic.Int64        // streams
+	rate    atomic.Int64        // bytes a second, lately
+	leaving atomic.Bool         // nothing more is taken
+
+	tasks   chan task
+	idle    chan struct{}   // a stream that waits for a task sends here first
+	over    chan struct{}   // closed when no more tasks will come
+	freed   chan struct{}   // says that a stream has become free; holds one
+	settles *errgroup.Group // reports and acknowledgements on their way
+
+	draining, killed context.Context
+	drain, kill      context.CancelFunc
+
+	mu     sync.Mutex
+	held   map[work.ItemID]*held
+	states map[work.JobID]work.JobState // of jobs that are not simply running
+}
+
+// Why things in hand are put down.
+var (
+	errStopping = errors.New("the agent stops")
+	errPaused   = errors.New("the job is paused")
+	errOver     = errors.New("the job is over")
+	errCanceled = errors.New("the job was canceled")
+)
+
+const (
+	settlesAtOnce   = 32
+	scansPerStreams = 8 // streams to one listing
+)
+
+// New returns an agent that does nothing yet. It fails if the agent's name or
+// site cannot be used, or its metrics are registered already.
+func New(cfg config.Agent, d Deps) (*Agent, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("find this machine's name: %w", err)
+	}
+	if cfg.Name == "" {
+		cfg.Name = nameOf(host)
+	}
+	if err := errors.Join(work.CheckName("agent", cfg.Name), work.CheckName("site", cfg.Site)); err != nil {
+		return nil, err
+	}
+	if cfg.Streams < 1 || cfg.Memory < bufferLimit {
+		return nil, fmt.Errorf("agent %s: %d streams and %v of memory: it needs at least one, and 1MiB", cfg.Name, cfg.Streams, cfg.Memory)
+	}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.AckWait <= 0 {
+		d.AckWait = 2 * time.Minute
+	}
+	a := &Agent{
+		cfg: cfg, bus: d.Bus, log: d.Log.With("agent", cfg.Name), version: d.Version,
+		host: host, ackWait: d.AckWait, wait: waitLimit, rest: pausedAgain, started: time.Now(),
+		stores:  &stores{drivers: d.Stores, open: map[string]*end{}},
+		carrier: &carrier{budget: newBudget(int64(cfg.Memory)), streams: semaphore.NewWeighted(int64(cfg.Streams))},
+		scans:   semaphore.NewWeighted(int64(max(1, cfg.Streams/scansPerStreams))),
+		tasks:   make(chan task),
+		idle:    make(chan struct{}),
+		over:    make(chan struct{}),
+		freed:   make(chan struct{}, 1),
+		settles: &errgroup.Group{},
+		held:    map[work.ItemID]*held{},
+		states:  map[work.JobID]work.JobState{},
+	}
+	a.settles.SetLimit(settlesAtOnce)
+	for range cfg.Streams {
+		a.flights = append(a.flights, &flight{total: &a.bytes})
+	}
+	a.draining, a.drain = context.WithCancel(context.Background())
+	a.killed, a.kill = context.WithCancel(context.Background())
+	if a.metrics, err = newMetrics(a, d.Metrics); err != nil {
+		return nil, fmt.Errorf("agent %s: %w", cfg.Name, err)
+	}
+	return a, nil
+}
+
+// nameOf makes a host's name fit for an agent.
+func nameOf(host string) string {
+	name := strings.Map(func(r rune) rune {
+		if work.CheckName("", "x"+string(r)) == nil {
+			return r
+		}
+		return '-'
+	}, host)
+	return strings.TrimLeft(name[:min(len(name), 40)], "-_")
+}
+
+// Run takes and does items until ctx ends, Drain is called or Kill. It may be
+// called once.
+//
+// When ctx ends, no further item is begun; what is in hand may finish within
+// the grace time, and goes back to the queue after that. After Drain it may
+// take as long as it takes. Kill puts everything down at once. In each case
+// Run returns nil, and every goroutine it started has ended.
+func (a *Agent) Run(ctx context.Context) error {
+	taking, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(a.draining, stop)()
+	moving, abandon := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer abandon(errStopping)
+	defer context.AfterFunc(a.killed, func() {
+		stop()
+		abandon(errStopping)
+	})()
+
+	a.log.InfoContext(ctx, "agent started", "site", a.cfg.Site, "streams", a.cfg.Streams, "version", a.version)
+	var background, foreground sync.WaitGroup
+	present, leave := context.WithCancel(context.WithoutCancel(ctx))
+	background.Go(func() { a.grace(ctx, present, func() { abandon(errStopping) }) })
+	background.Go(func() { a.beat(taking, present) })
+	background.Go(func() { a.serve(present) })
+	background.Go(func() { a.watchJobs(present) })
+	background.Go(func() { a.keepAlive(present) })
+	background.Go(func() { watch(present, a.flights) })
+
+	ready := make(chan *held)
+	foreground.Go(func() { a.take(taking, moving, ready) })
+	foreground.Go(func() { a.feed(taking, ready) })
+	for _, f := range a.flights {
+		foreground.Go(func() { a.stream(f) })
+	}
+	foreground.Wait()
+	err := a.settles.Wait()
+	leave()
+	background.Wait()
+	err = errors.Join(err, a.stores.close())
+	a.log.InfoContext(ctx, "agent stopped", "objects", a.objects.Load(), "bytes", a.bytes.Load())
+	return err
+}
+
+// grace abandons what is in hand when ctx has ended for so long.
+func (a *Agent) grace(ctx, present context.Context, abandon func()) {
+	select {
+	case <-present.Done():
+		return
+	case <-ctx.Done():
+	}
+	if sleep(present, time.Duration(a.cfg.Grace)) == nil {
+		a.log.WarnContext(ctx, "grace time is over", "items", a.inHand())
+		abandon()
+	}
+}
+
+// Drain makes the agent finish what it holds, take nothing new, and end Run.
+// It returns at once and may be called at any time.
+func (a *Agent) Drain() {
+	a.log.Info("agent drains")
+	a.drain()
+}
+
+// Kill makes the agent put down what it holds, give it back to the queue and
+// end Run as soon as possible. It returns at once and may be called at any
+// time.
+func (a *Agent) Kill() { a.kill() }
+
+func (a *Agent) inHand() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.held)
+}
+
+// watchJobs learns of jobs that are paused, canceled or over.
+func (a *Agent) watchJobs(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := a.bus.WatchJobs(ctx, a.control); err != nil && ctx.Err() == nil {
+			a.log.WarnContext(ctx, "jobs not watched", "err", err)
+			_ = sleep(ctx, time.Second) // the loop looks at ctx itself
+		}
+	}
+}
+
+// control acts on what is said of a job. A job that is over is no more said
+// anything of, but neither is one when the queue has lost its memory: what is
+// in hand of it is therefore given back, not thrown away.
+func (a *Agent) control(job work.JobID, c work.JobControl) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c.State == "" || c.State == work.Running {
+		delete(a.states, job)
+	} else {
+		a.states[job] = c.State
+	}
+	for _, h := range a.held {
+		if h.item.Job != job {
+			continue
+		}
+		switch {
+		case c.State == work.Running:
+		case c.State == work.Paused:
+			h.pause()
+		case c.State == "":
+			h.putDown(errOver)
+		default:
+			h.putDown(errCanceled)
+		}
+	}
+}

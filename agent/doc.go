@@ -1,0 +1,43 @@
+// Package agent moves bytes: it takes items off the queue of its site, lists
+// and copies what they name, and reports what became of every object.
+//
+// # What it promises
+//
+// An item is acknowledged only after the queue has stored its result. What an
+// agent holds when it dies, drains too slowly or loses its connection is
+// therefore handed out again, and doing an item twice does no harm: an object
+// of an item that was handed out before is compared with the target first, and
+// one that stands there already is copied, not moved again.
+//
+// An object is called copied only if its length, and whatever checksums the
+// source vouches for and the target says it stored, agree with each other and
+// with the bytes that passed (see prove). Where they do not, what was written
+// is removed again and the object is to be tried anew.
+//
+// Every object has an outcome of its own: an error, a panic or a stall of one
+// ends that one alone.
+//
+// # How it works
+//
+//	queue ──take──▶ ready ──feed──▶ tasks ──▶ stream 1 … n ──▶ settle ──▶ result, ack
+//	          │      (at most                 one object or
+//	          ▼      one item)                one scan each
+//	    paused, canceled: back
+//
+// take fetches an item when the one before is being fed; feed hands its
+// objects to the streams one by one; the stream that finishes the last object
+// of an item has it settled, which is done aside so that a slow queue costs
+// latency and not throughput.
+//
+// Memory is bounded by two budgets: the number of streams, and the bytes that
+// bodies are held in (see budget). A listing holds one page of the source and
+// at most three of the target.
+//
+// # Concurrency
+//
+// Two contexts are at work: taking ends when Run's does or at Drain, and then
+// no further item is begun; moving outlives it by the grace time, so that
+// what is in hand can finish. Each item in hand has such a pair of its own,
+// which a paused or canceled job ends. Every goroutine has ended when Run
+// returns.
+package agent

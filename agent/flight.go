@@ -1,0 +1,109 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// How long a stream may go without a sign of life. Stores have limits of their
+// own, which should be the first to act; this is what keeps an agent from
+// holding an item for ever whatever a store does.
+const (
+	stallLimit = 3 * time.Minute
+	// stallPatience is for a request that the store works on without moving
+	// bytes: putting parts together, or copying by itself.
+	stallPatience = 30 * time.Minute
+)
+
+// errStalled ends what a stream does when it shows no sign of life.
+var errStalled = errors.New("no byte moved for too long")
+
+// A flight is what one stream does now.
+type flight struct {
+	bytes   atomic.Int64 // that passed, of the present object
+	total   *atomic.Int64
+	beats   atomic.Int64 // changes with every sign of life
+	patient atomic.Bool  // the store may take its time
+
+	mu     sync.Mutex
+	cancel context.CancelCauseFunc // nil: the stream is idle
+	item   *held                   // it works for
+
+	// seen and since are owned by watch.
+	seen  int64
+	since time.Time
+}
+
+// begin starts something new for an item. The returned context ends when the
+// item must be put down, and when there is no sign of life for too long.
+func (f *flight) begin(h *held) context.Context {
+	f.bytes.Store(0)
+	f.beats.Add(1)
+	f.patient.Store(false)
+	ctx, cancel := context.WithCancelCause(h.moving)
+	f.mu.Lock()
+	f.cancel, f.item = cancel, h
+	f.mu.Unlock()
+	return ctx
+}
+
+// end returns how many bytes passed since begin.
+func (f *flight) end() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cancel(nil)
+	f.cancel, f.item = nil, nil
+	return f.bytes.Load()
+}
+
+// passed counts bytes of bodies.
+func (f *flight) passed(n int64) {
+	f.bytes.Add(n)
+	f.total.Add(n)
+	f.beats.Add(1)
+}
+
+// alive is a sign of life without bytes.
+func (f *flight) alive() { f.beats.Add(1) }
+
+// look ends what the stream does if it has shown no sign of life for too long.
+// If even that does not help, the item is left to other agents.
+func (f *flight) look(now time.Time) {
+	beats := f.beats.Load()
+	limit := stallLimit
+	if f.patient.Load() {
+		limit = stallPatience
+	}
+	if beats != f.seen || f.since.IsZero() {
+		f.seen, f.since = beats, now
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.cancel == nil {
+		return
+	}
+	if silent := now.Sub(f.since); silent >= limit {
+		f.cancel(errStalled)
+		f.item.hung.Store(silent >= 2*limit)
+	}
+}
+
+// watch looks at all flights now and then until ctx ends.
+func watch(ctx context.Context, flights []*flight) {
+	tick := time.NewTicker(stallLimit / 12)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			for _, f := range flights {
+				f.look(now)
+			}
+		}
+	}
+}

@@ -1,0 +1,272 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tranship/tranship/internal/bus"
+	"github.com/tranship/tranship/internal/storage"
+	"github.com/tranship/tranship/internal/work"
+)
+
+const (
+	// pauseGrace is how long objects of a paused job may take to finish.
+	pauseGrace = 700 * time.Millisecond
+	// pausedAgain is how long an item of a paused job rests before it is
+	// offered again, give or take half. Resuming a job takes no longer.
+	pausedAgain = 8 * time.Second
+)
+
+// A held is an item in hand. It is put down when its last task is done.
+type held struct {
+	agent *Agent
+	item  work.Item
+	pair  pair
+	again bool // it was handed out before
+	began time.Time
+
+	// starting ends when no more of the item may be begun, with the reason as
+	// its cause; moving, when what was begun must be dropped. taking is the
+	// agent's: once it has ended, a scan hands the rest of its range on.
+	starting, moving, taking context.Context
+	stop, abandon            context.CancelCauseFunc
+
+	outcomes []work.ObjectOutcome // of object i, written by the stream that does it; empty: not done
+	listed   bool                 // the scan's last page was reported; written before its task is done
+	err      error                // why the item as a whole was not done; likewise
+	moved    atomic.Int64
+	left     atomic.Int64 // tasks not done, and one for the feeder
+	hung     atomic.Bool  // a stream does not come back from it
+
+	mu       sync.Mutex
+	delivery *bus.Delivery
+	epoch    int
+	settling bool
+	patience *time.Timer // see pause
+}
+
+// A task is what a stream does: an object of a copy item, or a scan item.
+type task struct {
+	*held
+	object int
+}
+
+// hold takes an item in hand. It returns nil for one that need not be worked
+// on now, which is settled then.
+func (a *Agent) hold(taking, moving context.Context, d *bus.Delivery) *held {
+	it := d.Item
+	h := &held{
+		agent: a, item: it, delivery: d, epoch: it.Epoch, taking: taking, began: time.Now(),
+		again:    d.Deliveries > 1 || it.Epoch > 1 || it.Attempt > 1,
+		outcomes: make([]work.ObjectOutcome, len(it.Objects)),
+	}
+	h.moving, h.abandon = context.WithCancelCause(moving)
+	h.starting, h.stop = context.WithCancelCause(h.moving)
+
+	a.mu.Lock()
+	switch state, ok := a.states[it.Job]; {
+	case ok && state == work.Paused:
+		h.stop(errPaused)
+	case ok:
+		h.putDown(errCanceled)
+	}
+	if old := a.held[it.ID]; old != nil && old.adopt(d) {
+		a.mu.Unlock()
+		h.putDown(errStopping)
+		return nil
+	}
+	a.held[it.ID] = h
+	a.mu.Unlock()
+
+	if h.starting.Err() == nil {
+		h.pair, h.err = a.stores.pair(h.moving, it)
+	}
+	if h.starting.Err() != nil || h.err != nil {
+		h.settle()
+		return nil
+	}
+	return h
+}
+
+// adopt makes a repeated delivery that of the item in hand. It fails if the
+// item is about to be settled: then the repeat is an item of its own.
+func (h *held) adopt(d *bus.Delivery) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.settling {
+		return false
+	}
+	h.delivery, h.epoch = d, max(h.epoch, d.Item.Epoch)
+	return true
+}
+
+// tasks returns how many tasks the item is.
+func (h *held) tasks() int {
+	if h.item.Kind == work.Scan {
+		return 1
+	}
+	return len(h.item.Objects)
+}
+
+// done notes that n tasks are done or will never be begun, and has the item
+// settled after the last.
+func (h *held) done(n int) {
+	if h.left.Add(-int64(n)) == 0 {
+		h.settle()
+	}
+}
+
+// pause lets what has begun finish, if it takes no longer than a moment.
+func (h *held) pause() {
+	h.stop(errPaused)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.patience == nil && !h.settling {
+		h.patience = time.AfterFunc(pauseGrace, func() { h.abandon(errPaused) })
+	}
+}
+
+// putDown drops what has begun.
+func (h *held) putDown(why error) {
+	h.stop(why)
+	h.abandon(why)
+}
+
+// settle tells the queue what became of the item, aside. It waits while too
+// many others are being settled.
+func (h *held) settle() {
+	h.mu.Lock()
+	h.settling = true
+	if h.patience != nil {
+		h.patience.Stop()
+	}
+	d := h.delivery
+	h.mu.Unlock()
+	h.agent.settles.Go(func() error {
+		defer h.agent.release(h)
+		how, err := h.close(d)
+		h.agent.metrics.items.WithLabelValues(string(h.item.Kind), how).Inc()
+		if err != nil {
+			h.agent.log.Warn("item not settled", "job", h.item.Job, "item", h.item.ID, "how", how, "err", err)
+		}
+		return nil // it will be delivered again
+	})
+}
+
+// close reports the item's result and acknowledges it, or gives it back.
+func (h *held) close(d *bus.Delivery) (how string, err error) {
+	why := context.Cause(h.starting)
+	if errors.Is(why, errCanceled) {
+		return "canceled", d.Term("its job was canceled")
+	}
+	how = "done"
+	result, ok := h.result()
+	if ok {
+		if result != nil && result.Fault != "" {
+			how = "failed"
+		}
+		if err = h.report(result); err == nil {
+			return how, d.Ack()
+		}
+	}
+	switch {
+	case errors.Is(why, errPaused), errors.Is(why, errOver):
+		return "paused", errors.Join(err, d.Nak(h.agent.rest/2+rand.N(h.agent.rest)))
+	default:
+		return "returned", errors.Join(err, d.Nak(0))
+	}
+}
+
+// result returns what is to be said of the item, if there is anything to say.
+// A scan has said everything with its pages, unless it failed.
+func (h *held) result() (*work.Result, bool) {
+	r := h.newResult()
+	switch {
+	case h.err != nil && h.moving.Err() != nil:
+		return nil, false // it was dropped; the error only echoes that
+	case h.err != nil:
+		r.Fault, r.Error = faultOf(h.err), textOf(h.err)
+		h.agent.metrics.faults.WithLabelValues(string(r.Fault)).Inc()
+		h.agent.log.Warn("item failed", "job", h.item.Job, "item", h.item.ID, "fault", r.Fault, "err", h.err)
+		return r, true
+	case h.item.Kind == work.Scan:
+		return nil, h.listed
+	}
+	for _, o := range h.outcomes {
+		if o.Outcome == "" {
+			return nil, false
+		}
+	}
+	r.Outcomes, r.Moved = h.outcomes, h.moved.Load()
+	return r, true
+}
+
+func (h *held) newResult() *work.Result {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return &work.Result{
+		Job: h.item.Job, Item: h.item.ID, Kind: h.item.Kind, Epoch: h.epoch,
+		At: time.Now().UTC(), TookMS: time.Since(h.began).Milliseconds(),
+	}
+}
+
+// report stores a result, trying until the item must be put down and then once
+// more. Without a result it does nothing.
+func (h *held) report(r *work.Result) error {
+	if r == nil {
+		return nil
+	}
+	a := h.agent
+	err := a.bus.Report(h.moving, a.cfg.Site, a.cfg.Name, *r)
+	if errors.Is(err, bus.ErrTooLarge) {
+		r.Outcomes, r.Page, r.Fault, r.Error = nil, nil, work.Internal, textOf(err)
+		err = a.bus.Report(h.moving, a.cfg.Site, a.cfg.Name, *r)
+	}
+	if err == nil || h.moving.Err() == nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(h.moving), lastReport)
+	defer cancel()
+	return a.bus.Report(ctx, a.cfg.Site, a.cfg.Name, *r)
+}
+
+// lastReport bounds the report of what was done when the agent must stop.
+const lastReport = 3 * time.Second
+
+// release forgets an item.
+func (a *Agent) release(h *held) {
+	h.putDown(errStopping) // frees the contexts
+	a.mu.Lock()
+	if a.held[h.item.ID] == h {
+		delete(a.held, h.item.ID)
+	}
+	a.mu.Unlock()
+	if h.pair.src != nil {
+		a.stores.release(h.pair.src, h.pair.dst)
+	}
+}
+
+// faultOf returns the fault of an error, also of one of ours.
+func faultOf(err error) work.Fault {
+	var p *panicked
+	if errors.As(err, &p) {
+		return work.Internal
+	}
+	return storage.FaultOf(err)
+}
+
+// textOf returns an error's text as a result carries it. A store's error is
+// shown without the object's key, which stands beside it and could crowd the
+// reason out.
+func textOf(err error) string {
+	if e, ok := err.(*storage.Error); ok && e.Key != "" { //nolint:errorlint // a wrapped one has more to say
+		short := *e
+		short.Key = ""
+		err = &short
+	}
+	return work.Clip(err.Error())
+}

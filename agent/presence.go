@@ -1,0 +1,66 @@
+package agent
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/tranship/tranship/internal/bus"
+	"github.com/tranship/tranship/internal/work"
+)
+
+// beatEvery is the time between two signs of life.
+const beatEvery = 5 * time.Second
+
+// Presence says what the agent does now. Its Rate is that of the last sign of
+// life.
+func (a *Agent) Presence() work.Presence {
+	p := work.Presence{
+		Agent: a.cfg.Name, Site: a.cfg.Site, Version: a.version,
+		Host: a.host, PID: os.Getpid(), Started: a.started.UTC(), State: "running",
+		Items: a.inHand(), Streams: int(a.busy.Load()), Limit: a.cfg.Streams,
+		Objects: a.objects.Load(), Bytes: a.bytes.Load(), Rate: float64(a.rate.Load()),
+	}
+	if a.leaving.Load() {
+		p.State = "draining"
+	}
+	return p
+}
+
+// beat says that the agent is alive until it has left.
+func (a *Agent) beat(taking, present context.Context) {
+	tick := time.NewTicker(beatEvery)
+	defer tick.Stop()
+	last, at := a.bytes.Load(), time.Now()
+	stopping := taking.Done()
+	for {
+		if err := a.bus.Beat(a.Presence()); err != nil {
+			a.log.DebugContext(present, "no sign of life sent", "err", err)
+		}
+		select {
+		case <-present.Done():
+			return
+		case <-stopping:
+			a.leaving.Store(true)
+			stopping = nil
+		case now := <-tick.C:
+			bytes := a.bytes.Load()
+			a.rate.Store(int64(float64(bytes-last) / now.Sub(at).Seconds()))
+			last, at = bytes, now
+		}
+	}
+}
+
+// serve shows the agent to `nats micro` and lets operators drain it.
+func (a *Agent) serve(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := a.bus.Serve(ctx, bus.ServiceOptions{
+			Agent: a.cfg.Name, Site: a.cfg.Site, Version: a.version, Host: a.host,
+			Stats: func() any { return a.Presence() }, Drain: a.Drain,
+		})
+		if ctx.Err() == nil {
+			a.log.WarnContext(ctx, "agent is no service", "err", err)
+			_ = sleep(ctx, beatEvery) // the loop looks at ctx itself
+		}
+	}
+}

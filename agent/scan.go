@@ -1,0 +1,190 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"github.com/tranship/tranship/internal/storage"
+	"github.com/tranship/tranship/internal/work"
+)
+
+// Limits of what a scan says at once and altogether.
+const (
+	pageObjects = 1000
+	pageBytes   = 512 << 10 // of JSON: half of what the queue takes
+	scanPages   = 20        // then the rest of the range is handed on
+)
+
+// errEnough ends a listing of which the last page was reported.
+var errEnough = errors.New("enough listed")
+
+// A scan is the listing of one range, joined with that of the target. It is
+// owned by one stream.
+type scan struct {
+	*Agent
+	held   *held
+	flight *flight
+	ctx    context.Context
+	target *listing // nil: nothing is compared
+
+	cursor      string // the key up to which pages were reported
+	first, last string // keys that were seen
+	pages       int
+	found       []work.Found
+	size        int // of their JSON, at most
+	began       time.Time
+	unlike      bool // the target's ETags cannot be compared with the source's
+}
+
+// scan lists the item's range and reports it page by page. When it returns
+// nil, the last page was reported.
+func (a *Agent) scan(ctx context.Context, h *held, f *flight) error {
+	if err := a.scans.Acquire(ctx, 1); err != nil {
+		return context.Cause(ctx)
+	}
+	defer a.scans.Release(1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	r := *h.item.Range
+	s := &scan{Agent: a, held: h, flight: f, ctx: ctx, cursor: r.After, last: r.After, began: time.Now()}
+	src, dst := h.pair.src, h.pair.dst
+	s.unlike = !src.Traits().ETagIsMD5 || !dst.Traits().ETagIsMD5
+	if h.item.Options.Compare != work.CompareNone {
+		s.target = list(ctx, dst, r)
+		defer s.target.close()
+	}
+	for _, e := range []*end{src, dst} {
+		if err := e.gate.wait(ctx); err != nil {
+			return err
+		}
+	}
+	err := src.List(ctx, r, s.page)
+	switch {
+	case errors.Is(err, errEnough):
+		return nil
+	case err != nil:
+		return src.note(err)
+	}
+	return s.report(work.Page{Range: work.Range{After: s.cursor, Upto: r.Upto}, Last: true})
+}
+
+// page takes in a page of the source's listing.
+func (s *scan) page(infos []storage.Info) error {
+	s.flight.alive()
+	for _, in := range infos {
+		if in.Key <= s.last && (s.last != "" || in.Key == "") {
+			return disorder(s.held.pair.src, s.last, in.Key)
+		}
+		f, err := s.classify(in)
+		if err != nil {
+			return err
+		}
+		n := foundSize(f)
+		if len(s.found) == pageObjects || s.size+n > pageBytes {
+			if err := s.flush(); err != nil {
+				return err
+			}
+		}
+		if s.first == "" {
+			s.first = in.Key
+		}
+		s.found, s.size, s.last = append(s.found, f), s.size+n, in.Key
+	}
+	if len(s.found) > 0 && s.hurried() {
+		return s.flush()
+	}
+	return nil
+}
+
+// hurried reports whether the scan should come to an end: what it has not
+// listed yet it then leaves to other items.
+func (s *scan) hurried() bool { return s.held.taking.Err() != nil || s.held.starting.Err() != nil }
+
+// flush reports what was found since the page before. It returns errEnough if
+// that was the last page.
+func (s *scan) flush() error {
+	s.pages++
+	p := work.Page{Range: work.Range{After: s.cursor, Upto: s.last}}
+	if s.pages == scanPages || s.hurried() {
+		p.Last = true
+		p.Rest = leave(s.first, s.last, s.held.item.Range.Upto)
+	}
+	if err := s.report(p); err != nil {
+		return err
+	}
+	if p.Last {
+		return errEnough
+	}
+	return nil
+}
+
+// report stores a page with what was found. The next begins where it ends.
+func (s *scan) report(p work.Page) error {
+	p.Found = s.found
+	r := s.held.newResult()
+	r.Page, r.TookMS = &p, time.Since(s.began).Milliseconds()
+	if err := s.bus.Report(s.ctx, s.cfg.Site, s.cfg.Name, *r); err != nil {
+		return err
+	}
+	s.metrics.pages.Inc()
+	s.flight.alive()
+	s.cursor, s.found, s.size, s.began = p.Upto, s.found[:0], 0, time.Now()
+	return nil
+}
+
+// classify decides what has to be done for an object, in view of what the
+// target lists under its key.
+func (s *scan) classify(in storage.Info) (work.Found, error) {
+	f := work.Found{Object: work.Object{Key: in.Key, Size: in.Size, ETag: in.ETag, ModTime: in.ModTime}}
+	if s.target == nil {
+		return f, nil
+	}
+	there, ok, err := s.target.find(s.ctx, in.Key)
+	switch {
+	case err != nil:
+		return f, err
+	case s.target.unknown:
+		f.Check = true
+	case !ok || there.size != in.Size:
+	case s.held.item.Options.Compare == work.CompareSize:
+		f.Skip = "size"
+	case s.unlike || md5Of(in.ETag) == nil || md5Of(there.etag) == nil:
+		f.Check = true
+	case in.ETag == there.etag:
+		f.Skip = "etag"
+	}
+	return f, nil
+}
+
+// disorder is the error of a listing that would lose objects.
+func disorder(e *end, last, key string) error {
+	return &storage.Error{Op: "list", Store: e.url, Fault: work.Unsupported,
+		Err: fmt.Errorf("%s came after %s: the listing is not in the order of bytes", work.Quote(key), work.Quote(last))}
+}
+
+// foundSize bounds the JSON of a found object from above.
+func foundSize(f work.Found) int {
+	const names = 160 // field names, numbers and a reason
+	return names + textSize(f.Key) + textSize(f.ETag)
+}
+
+// textSize bounds the JSON of a text from above.
+func textSize(s string) int {
+	n := len(s)
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' || c == 0x7f:
+			n += 5
+		case c == 0xE2: // may begin a line separator
+			n += 3
+		}
+	}
+	if !utf8.ValidString(s) {
+		n += 5 * len(s)
+	}
+	return n
+}

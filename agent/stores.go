@@ -1,0 +1,201 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"path"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tranship/tranship/internal/storage"
+	"github.com/tranship/tranship/internal/work"
+)
+
+const (
+	// openTimeout bounds the opening of a store.
+	openTimeout = 30 * time.Second
+	// idleStores is how many stores are kept open that no item uses.
+	idleStores = 16
+)
+
+// An end is an open store, shared by all items that name it.
+type end struct {
+	storage.Store
+	url  string
+	gate gate
+
+	// mu is held while the store is being opened.
+	mu sync.Mutex
+
+	// refs, used and refused are guarded by the mutex of stores.
+	refs    int
+	used    time.Time
+	refused map[string]*atomic.Int32 // see pair; by the URL of the source
+}
+
+// stores opens each store once and closes those long unused.
+type stores struct {
+	drivers storage.Drivers
+
+	mu   sync.Mutex
+	open map[string]*end
+}
+
+// A pair are the two ends of an item.
+type pair struct {
+	src, dst *end
+
+	// refused counts the server-side copies between the two that were refused
+	// since the last that worked.
+	refused *atomic.Int32
+}
+
+// pair opens the two ends of an item. Every pair must be released.
+func (s *stores) pair(ctx context.Context, it work.Item) (pair, error) {
+	if err := apart(it.Source, it.Target); err != nil {
+		return pair{}, &storage.Error{Op: "open", Store: it.Target, Fault: work.Invalid, Err: err}
+	}
+	src, err := s.end(ctx, it.Source)
+	if err != nil {
+		return pair{}, err
+	}
+	dst, err := s.end(ctx, it.Target)
+	if err != nil {
+		s.release(src)
+		return pair{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	refused := dst.refused[src.url]
+	if refused == nil {
+		refused = new(atomic.Int32)
+		dst.refused[src.url] = refused
+	}
+	return pair{src: src, dst: dst, refused: refused}, nil
+}
+
+// end returns the open store, opening it if need be. A failure is not kept:
+// the next item tries again.
+func (s *stores) end(ctx context.Context, raw string) (*end, error) {
+	s.mu.Lock()
+	e := s.open[raw]
+	if e == nil {
+		e = &end{url: raw, refused: map[string]*atomic.Int32{}}
+		s.open[raw] = e
+	}
+	e.refs++
+	s.mu.Unlock()
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.Store != nil {
+		return e, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	st, err := s.drivers.Open(ctx, raw)
+	if err != nil {
+		s.release(e)
+		return nil, err
+	}
+	e.Store = st
+	return e, nil
+}
+
+// release ends one use of each end. Those unused for longest are closed when
+// there are too many.
+func (s *stores) release(ends ...*end) {
+	s.mu.Lock()
+	var idle []*end
+	for _, e := range ends {
+		e.refs--
+		e.used = time.Now()
+	}
+	for _, e := range s.open {
+		if e.refs == 0 {
+			idle = append(idle, e)
+		}
+	}
+	var oldest *end
+	if len(idle) > idleStores {
+		for _, e := range idle {
+			if oldest == nil || e.used.Before(oldest.used) {
+				oldest = e
+			}
+		}
+		delete(s.open, oldest.url)
+	}
+	s.mu.Unlock()
+	if oldest != nil {
+		_ = oldest.close() // nothing was pending on it
+	}
+}
+
+func (e *end) close() error {
+	if e.Store == nil {
+		return nil
+	}
+	return e.Store.Close()
+}
+
+// close closes every store. None may be in use.
+func (s *stores) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for raw, e := range s.open {
+		if err := e.close(); err != nil {
+			errs = append(errs, fmt.Errorf("close %s: %w", raw, err))
+		}
+	}
+	clear(s.open)
+	return errors.Join(errs...)
+}
+
+// apart reports why two stores may not be the ends of one job: because one
+// holds the other, so that the job would copy what it has just written, or
+// overwrite what it has yet to read.
+func apart(source, target string) error {
+	src, err := storage.ParseURL(source)
+	if err != nil {
+		return fmt.Errorf("source: %w", err)
+	}
+	dst, err := storage.ParseURL(target)
+	if err != nil {
+		return fmt.Errorf("target: %w", err)
+	}
+	a, err := place(src)
+	if err != nil {
+		return fmt.Errorf("source: %w", err)
+	}
+	b, err := place(dst)
+	if err != nil {
+		return fmt.Errorf("target: %w", err)
+	}
+	switch {
+	case a == b:
+		return errors.New("source and target are the same")
+	case strings.HasPrefix(b, a):
+		return errors.New("the target lies inside the source")
+	case strings.HasPrefix(a, b):
+		return errors.New("the source lies inside the target")
+	}
+	return nil
+}
+
+// place is where a store's keys begin, as one text that also begins the places
+// inside it.
+func place(u *url.URL) (string, error) {
+	prefix, err := storage.Prefix(u)
+	if err != nil {
+		return "", err
+	}
+	if u.Scheme == "file" {
+		prefix = strings.TrimSuffix(path.Clean("/"+prefix), "/") + "/"
+	}
+	return u.Scheme + "\x00" + u.Host + "\x00" + u.Query().Get("endpoint") + "\x00" + prefix, nil
+}

@@ -1,0 +1,240 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime/debug"
+	"time"
+
+	"github.com/tranship/tranship/internal/storage"
+	"github.com/tranship/tranship/internal/work"
+)
+
+const (
+	takeWait = 5 * time.Second // for an item, before asking again
+	// waitLimit is how long an item may wait in hand for a stream before it
+	// goes back to the queue, where an idle agent may be waiting for it.
+	waitLimit = 10 * time.Second
+	// takeMost is how many items are taken at once by an agent that is idle.
+	takeMost = 16
+)
+
+// take keeps one item ready for the streams, and takes more at once only when
+// so many are needed to keep all of them busy.
+func (a *Agent) take(taking, moving context.Context, ready chan<- *held) {
+	defer close(ready)
+	tasks := float64(work.MaxItemObjects) // of an item, on average
+	for taking.Err() == nil {
+		idle := float64(int64(a.cfg.Streams) - a.busy.Load())
+		n := min(max(int(math.Ceil(idle/tasks)), 1), takeMost)
+		found, err := a.bus.Take(taking, a.cfg.Site, n, takeWait)
+		if err != nil && taking.Err() == nil {
+			a.log.WarnContext(taking, "no items taken", "err", err)
+			_ = sleep(taking, time.Second) // the loop looks at taking itself
+		}
+		for _, d := range found {
+			if h := a.hold(taking, moving, d); h != nil {
+				tasks += (float64(h.tasks()) - tasks) / 8
+				a.offer(taking, h, ready)
+			}
+		}
+	}
+}
+
+// offer hands an item to the feeder, or gives it back to the queue if that has
+// no room for long.
+func (a *Agent) offer(taking context.Context, h *held, ready chan<- *held) {
+	limit := time.NewTimer(a.wait)
+	defer limit.Stop()
+	select {
+	case <-a.freed: // from before
+	default:
+	}
+	crowded := false
+	select {
+	case ready <- h:
+		return
+	case <-h.starting.Done():
+	case <-taking.Done():
+	case <-limit.C:
+		crowded = true
+	}
+	h.stop(errStopping)
+	h.settle()
+	if !crowded {
+		return
+	}
+	limit.Reset(a.wait)
+	select { // or the same item would come again at once
+	case <-a.freed:
+	case <-taking.Done():
+	case <-limit.C:
+	}
+}
+
+// feed hands the tasks of the items to the streams, item by item. It takes the
+// next item only when a stream waits for it, so that no more than one item is
+// in hand without being worked on.
+func (a *Agent) feed(taking context.Context, ready <-chan *held) {
+	defer close(a.tasks)
+	defer close(a.over)
+	waits := false // a stream, for a task
+	for {
+		if !waits {
+			<-a.idle
+			waits = true
+		}
+		h, ok := <-ready
+		if !ok {
+			return
+		}
+		if taking.Err() != nil {
+			h.stop(errStopping)
+		}
+		n, fed := h.tasks(), 0
+		h.left.Store(int64(n) + 1)
+		for fed < n && h.starting.Err() == nil {
+			if waits {
+				a.tasks <- task{h, fed}
+				waits = false
+				fed++
+				continue
+			}
+			select {
+			case <-a.idle:
+				waits = true
+			case <-h.starting.Done():
+			}
+		}
+		h.done(n - fed + 1)
+	}
+}
+
+// stream does one task at a time.
+func (a *Agent) stream(f *flight) {
+	for {
+		select {
+		case a.idle <- struct{}{}:
+		case <-a.over:
+			return
+		}
+		t, ok := <-a.tasks
+		if !ok {
+			return
+		}
+		if t.starting.Err() == nil && a.carrier.streams.Acquire(t.moving, 1) == nil {
+			a.do(t, f)
+			a.carrier.streams.Release(1)
+		}
+		t.done(1)
+		select {
+		case a.freed <- struct{}{}:
+		default: // it is known
+		}
+	}
+}
+
+// do does a task, unless it must be put down before it is done.
+func (a *Agent) do(t task, f *flight) {
+	a.busy.Add(1)
+	defer a.busy.Add(-1)
+	ctx := f.begin(t.held)
+	defer func() { t.moved.Add(f.end()) }()
+	if t.item.Kind == work.Scan {
+		t.err = a.guard(ctx, t, func() error { return a.scan(ctx, t.held, f) })
+		t.listed = t.err == nil
+		return
+	}
+	began := time.Now()
+	obj := t.item.Objects[t.object]
+	var out work.ObjectOutcome
+	err := a.guard(ctx, t, func() (err error) {
+		tr := &transfer{carrier: a.carrier, pair: t.pair, options: t.item.Options, obj: obj, again: t.again, flight: f}
+		out, err = tr.run(ctx)
+		return err
+	})
+	if err != nil && t.moving.Err() != nil {
+		return // put down
+	}
+	if err != nil {
+		out = outcomeOf(err)
+		a.metrics.faults.WithLabelValues(string(out.Fault)).Inc()
+		a.log.DebugContext(ctx, "object not copied", "job", t.item.Job, "item", t.item.ID,
+			"key", work.Quote(obj.Key), "outcome", out.Outcome, "err", err)
+	}
+	if out.Outcome.Final() {
+		a.objects.Add(1)
+	}
+	a.metrics.objects.WithLabelValues(string(out.Outcome)).Inc()
+	a.metrics.objectSeconds.Observe(time.Since(began).Seconds())
+	t.outcomes[t.object] = out
+}
+
+// guard runs what a stream does, so that neither a panic nor a stall of one
+// object harms another.
+func (a *Agent) guard(ctx context.Context, t task, fn func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &panicked{value: r, stack: debug.Stack()}
+		}
+		var p *panicked
+		if errors.As(err, &p) {
+			a.metrics.panics.Inc()
+			a.log.ErrorContext(ctx, "panic", "job", t.item.Job, "item", t.item.ID, "object", t.object,
+				"panic", fmt.Sprint(p.value), "stack", string(p.stack))
+		}
+		if err != nil && context.Cause(ctx) == errStalled {
+			err = &storage.Error{Op: "move", Store: t.item.Source, Fault: work.Transient, Err: errStalled}
+		}
+	}()
+	return fn()
+}
+
+// outcomeOf is the outcome of an object that is not at the target.
+func outcomeOf(err error) work.ObjectOutcome {
+	out := work.ObjectOutcome{Outcome: work.Failed, Fault: faultOf(err), Error: textOf(err)}
+	switch {
+	case out.Fault == work.SrcChanged:
+		out.Outcome = work.Changed
+	case out.Fault.Retryable():
+		out.Outcome = work.Retry
+	}
+	return out
+}
+
+// keepAlive tells the queue of the items in hand, so that they stay there.
+func (a *Agent) keepAlive(ctx context.Context) {
+	tick := time.NewTicker(max(a.ackWait/4, 100*time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, h := range a.all() {
+			if h.hung.Load() {
+				continue
+			}
+			h.mu.Lock()
+			d := h.delivery
+			h.mu.Unlock()
+			if err := d.InProgress(); err != nil {
+				a.log.DebugContext(ctx, "queue not told", "item", h.item.ID, "err", err)
+			}
+		}
+	}
+}
+
+// all returns the items in hand.
+func (a *Agent) all() []*held {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := make([]*held, 0, len(a.held))
+	for _, h := range a.held {
+		all = append(all, h)
+	}
+	return all
+}

@@ -1,0 +1,146 @@
+// Package collect carries results from the queue to the ledger.
+//
+// It promises that a result is acknowledged only after the transaction that
+// recorded it was committed. So a result may be recorded twice, which changes
+// nothing, but none is lost on its way:
+//
+//	queue ──fetch──▶ batch ──Record──▶ committed ──▶ acknowledged
+//	  ▲                └──not recorded──┐
+//	  └───────comes again after a while─┘
+//
+// Pages of a listing count only in their order, and several coordinators
+// share one queue of results. A page whose predecessor another coordinator
+// still holds is kept a few seconds and recorded again, before it is given up
+// for the scan to be repeated.
+//
+// One goroutine fetches the next batch while another records the last, so the
+// queue and Postgres work at the same time. One Run per Collector; any number
+// of collectors, also in other processes, may share a queue and a ledger.
+package collect
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tranship/tranship/coordinator/plan"
+	"github.com/tranship/tranship/internal/work"
+)
+
+// A Queue holds results; in production it is a *bus.Bus.
+type Queue interface {
+	// Results returns up to limit results, and none after wait. They come
+	// again some time later unless ack is called, which covers all of them.
+	Results(ctx context.Context, limit int, wait time.Duration) (results []work.Result, ack func(context.Context) error, err error)
+}
+
+// A Recorder keeps results; in production it is a *ledger.Ledger.
+type Recorder interface {
+	// Record stores results in one transaction, applying to each item what
+	// decide makes of it, and reports how many changed a row. Results of one
+	// item are applied in their order. decide may be called again for a
+	// transaction that is repeated. Recording a result twice changes nothing.
+	// An error means that the whole batch must be given again; a result that
+	// can never be recorded is the Recorder's to deal with.
+	Record(ctx context.Context, results []work.Result, decide func(work.Item, work.Result) work.Verdict) (changed int, err error)
+}
+
+// An Outage hears how a loop fares. Failed logs what must be logged and waits
+// for as long as is wise, or until ctx ends; Worked ends the outage.
+type Outage interface {
+	Failed(ctx context.Context, err error)
+	Worked()
+}
+
+// Options are what a Collector needs besides its two ends.
+type Options struct {
+	Planner  plan.Planner
+	Queue    Outage            // of the queue
+	Ledger   Outage            // of the recorder
+	Recorded func(changed int) // called after each commit
+	Log      *slog.Logger
+}
+
+const (
+	batchResults = 256                    // about 5 MiB when all are full
+	batchWait    = 250 * time.Millisecond // for a batch to fill
+	grace        = 10 * time.Second       // for what is in hand at the end
+)
+
+// A Collector records results.
+type Collector struct {
+	queue    Queue
+	recorder Recorder
+	o        Options
+
+	early []batch // owned by the loop of recordAll
+}
+
+// New returns a Collector from q to r.
+func New(q Queue, r Recorder, o Options) *Collector {
+	return &Collector{queue: q, recorder: r, o: o}
+}
+
+// A batch is results that are acknowledged together.
+type batch struct {
+	results []work.Result
+	ack     func(context.Context) error
+	since   time.Time // first held
+}
+
+// Run collects until ctx ends, and returns nil then. What was fetched by that
+// time is recorded first, if the ledger takes it within a grace.
+func (c *Collector) Run(ctx context.Context) error {
+	finishing, abandon := context.WithCancel(context.WithoutCancel(ctx))
+	defer abandon()
+	stop := context.AfterFunc(ctx, func() {
+		time.AfterFunc(grace, abandon)
+	})
+	defer stop()
+
+	batches := make(chan batch)
+	var g errgroup.Group
+	g.Go(func() error {
+		defer close(batches)
+		c.fetchAll(ctx, finishing, batches)
+		return nil
+	})
+	g.Go(func() error {
+		c.recordAll(finishing, batches)
+		return nil
+	})
+	return g.Wait()
+}
+
+// fetchAll fetches batches until taking ends.
+func (c *Collector) fetchAll(taking, finishing context.Context, batches chan<- batch) {
+	for taking.Err() == nil {
+		results, ack, err := c.queue.Results(taking, batchResults, batchWait)
+		switch {
+		case err != nil && taking.Err() != nil:
+			return
+		case err != nil:
+			c.o.Queue.Failed(taking, err)
+			continue
+		}
+		c.o.Queue.Worked()
+		if len(results) == 0 {
+			continue
+		}
+		select {
+		case batches <- batch{results: results, ack: ack, since: time.Now()}:
+		case <-finishing.Done():
+			return
+		}
+	}
+}
+
+// acknowledge tells the queue that a batch is settled.
+func (c *Collector) acknowledge(ctx context.Context, b batch) {
+	if err := b.ack(ctx); err != nil {
+		// Nothing is lost: the results come again and then change nothing.
+		c.o.Log.DebugContext(ctx, "results not acknowledged", "err", err)
+	}
+}

@@ -1,0 +1,153 @@
+package coordinator
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tranship/tranship/config"
+	"github.com/tranship/tranship/coordinator/collect"
+	"github.com/tranship/tranship/coordinator/dispatch"
+	"github.com/tranship/tranship/coordinator/ledger"
+	"github.com/tranship/tranship/coordinator/plan"
+	"github.com/tranship/tranship/internal/bus"
+	"github.com/tranship/tranship/internal/work"
+)
+
+// Deps are what a coordinator works with. They belong to the caller, who
+// closes them after Run has returned.
+type Deps struct {
+	Ledger  *ledger.Ledger
+	Bus     *bus.Bus
+	Log     *slog.Logger         // nil: silent
+	Metrics *prometheus.Registry // nil: the coordinator's alone
+	Version string
+}
+
+// A Coordinator decides and remembers.
+type Coordinator struct {
+	cfg       config.Coordinator
+	ledger    *ledger.Ledger
+	bus       *bus.Bus
+	log       *slog.Logger
+	registry  *prometheus.Registry
+	metrics   *metrics
+	version   string
+	publisher publisher
+	dispatch  *dispatch.Dispatcher
+	collect   *collect.Collector
+	finishing chan struct{} // wakes the loop that ends jobs
+	lost      chan struct{} // wakes the loop that publishes again
+	fleet     fleet
+	controls  *controls
+}
+
+// New joins the parts of a coordinator; it talks to nobody yet.
+func New(cfg config.Coordinator, d Deps) *Coordinator {
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.Metrics == nil {
+		d.Metrics = prometheus.NewRegistry()
+	}
+	c := &Coordinator{
+		cfg: cfg, ledger: d.Ledger, bus: d.Bus, log: d.Log, registry: d.Metrics, version: d.Version,
+		metrics:   newMetrics(d.Metrics),
+		finishing: make(chan struct{}, 1),
+		lost:      make(chan struct{}, 1),
+		controls:  newControls(d.Ledger, d.Bus),
+	}
+	c.publisher = publisher{bus: d.Bus, published: c.metrics.published}
+	c.dispatch = dispatch.New(d.Ledger, c.publisher, c.outage("dispatching"), cfg.Window)
+	c.collect = collect.New(d.Bus, d.Ledger, collect.Options{
+		Planner:  plan.Planner{Jitter: rand.Float64},
+		Queue:    c.outage("taking results"),
+		Ledger:   c.outage("recording results"),
+		Recorded: c.recorded,
+		Log:      d.Log,
+	})
+	return c
+}
+
+// Run coordinates until ctx ends and returns nil then, once what it held is
+// settled. It waits for a queue or a ledger that does not answer.
+func (c *Coordinator) Run(ctx context.Context) error {
+	c.setup(ctx)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.dispatch.Run(ctx) })
+	g.Go(func() error { return c.collect.Run(ctx) })
+	g.Go(func() error { return c.listen(ctx) })
+	for _, l := range c.loops() {
+		g.Go(func() error { return l.run(ctx, c.log) })
+	}
+	return g.Wait()
+}
+
+// setup makes the queue whole; until it is, nothing else would work.
+func (c *Coordinator) setup(ctx context.Context) {
+	trouble := c.outage("setting up the queue")
+	for ctx.Err() == nil {
+		err := c.bus.Setup(ctx)
+		if err == nil {
+			// Small installations have this site only. Others are made when an
+			// agent or an item is there.
+			err = c.bus.AddSite(ctx, work.DefaultSite)
+		}
+		if err == nil {
+			trouble.Worked()
+			return
+		}
+		trouble.Failed(ctx, err)
+	}
+}
+
+// loops are the parts that are simple enough to be a loop around one step.
+func (c *Coordinator) loops() []loop {
+	started := true
+	return []loop{
+		{what: "reconciling", every: reconcileEvery, wake: c.lost, turn: func(ctx context.Context) error {
+			olderThan := time.Duration(c.cfg.Reconcile)
+			if started {
+				// Nobody knows what happened while nothing ran here.
+				olderThan = min(olderThan, startReconcile)
+			}
+			err := c.reconcile(ctx, olderThan)
+			started = started && err != nil
+			return err
+		}},
+		{what: "finishing jobs", every: finishEvery, least: finishLeast, wake: c.finishing, turn: c.finish},
+		{what: "telling agents the state of jobs", every: controlsEvery, turn: c.controls.sync},
+		{what: "recording the fleet", every: fleetEvery, turn: c.keepFleet},
+		{what: "sampling", every: sampleEvery, turn: c.sample},
+	}
+}
+
+// recorded is told after each commit of results.
+func (c *Coordinator) recorded(changed int) {
+	c.metrics.recorded.Add(float64(changed))
+	c.dispatch.Wake()
+	wake(c.finishing)
+}
+
+func (c *Coordinator) outage(what string) *outage { return &outage{log: c.log, what: what} }
+
+// A publisher puts items on the queue and counts them.
+type publisher struct {
+	bus       *bus.Bus
+	published prometheus.Counter
+}
+
+// Publish implements dispatch.Publisher.
+func (p publisher) Publish(ctx context.Context, items []work.Item) []work.Receipt {
+	receipts := p.bus.Publish(ctx, items)
+	for _, r := range receipts {
+		if r.Stored {
+			p.published.Inc()
+		}
+	}
+	return receipts
+}

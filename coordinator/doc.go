@@ -1,0 +1,29 @@
+// Package coordinator plans jobs, hands out their items and remembers what
+// became of them. It opens no bucket and holds no storage credential.
+//
+// It promises that a job that was accepted comes to an end that is true,
+// whatever dies on the way. The rule that makes it hold: the ledger alone is
+// the truth, what is on the queue may be lost, repeated or late, and every
+// step below may be repeated without harm.
+//
+//	           ┌────────────────────────── Coordinator ─────────────────────────┐
+//	web ──────▶│ jobs ─▶ ledger                                                 │
+//	           │           │ ▲                                                  │
+//	           │           │ └────── plan ◀── collect ◀───── results ───────────│◀─┐
+//	           │           ├─Claim──▶ dispatch ─────────────▶ work, by site ────│──┼─▶ agents
+//	           │           ├─Overdue▶ reconcile ──publish again─▶ │             │  │
+//	           │           ├─FinishJobs▶ finish ─────────────▶ events           │  │
+//	           │           ├─OpenControls▶ controls ─────────▶ state of jobs ───│──┘
+//	           │           ◀─Beat── fleet ◀────────────────── signs of life ────│◀─
+//	           │           ◀─Sample sample                                      │
+//	           └────────────────────────────────────────────────────────────────┘
+//
+// Each arrow is a loop of its own under one errgroup in Run. A loop that
+// fails logs once, waits longer each time and goes on; only the end of the
+// context ends it. The loops meet in the ledger and share nothing else but
+// two wake-up calls: recorded results wake dispatch and finish.
+//
+// Any number of coordinators may run on one ledger and one queue, all active;
+// none leads. Handler may be called, and its handler used, before and after
+// Run; only what needs the loops then waits.
+package coordinator

@@ -1,0 +1,100 @@
+package ledger
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/tranship/tranship/internal/work"
+)
+
+// Beat notes what agents say of themselves. The last word of each counts.
+func (l *Ledger) Beat(ctx context.Context, beats []work.Presence) error {
+	const query = `
+		INSERT INTO agents (
+			agent, site, version, host, pid, started, state, items, streams, stream_limit, objects, bytes, rate)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+		ON CONFLICT (site, agent) DO UPDATE SET
+			version = excluded.version, host = excluded.host, pid = excluded.pid, started = excluded.started,
+			state = excluded.state, items = excluded.items, streams = excluded.streams,
+			stream_limit = excluded.stream_limit, objects = excluded.objects, bytes = excluded.bytes,
+			rate = excluded.rate, last_seen = now()`
+
+	if len(beats) == 0 {
+		return nil
+	}
+	// In one order everywhere, so that two coordinators do not wait for each other.
+	beats = slices.Clone(beats)
+	slices.SortStableFunc(beats, func(a, b work.Presence) int {
+		return cmp.Or(cmp.Compare(a.Site, b.Site), cmp.Compare(a.Agent, b.Agent))
+	})
+	err := l.inTx(ctx, func(tx *sqlx.Tx) error {
+		// The next beat makes up for one that is lost.
+		if _, err := tx.ExecContext(ctx, `SET LOCAL synchronous_commit = off`); err != nil {
+			return err
+		}
+		for _, p := range beats {
+			_, err := tx.ExecContext(ctx, query, plain(p.Agent), plain(p.Site), plain(p.Version), plain(p.Host), p.PID,
+				p.Started, plain(p.State), p.Items, p.Streams, p.Limit, p.Objects, p.Bytes, p.Rate)
+			if err != nil {
+				return fmt.Errorf("of %s at %s: %w", p.Agent, p.Site, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("note a sign of life: %w", err)
+	}
+	return nil
+}
+
+// Agents lists all agents that were ever seen, those seen last first.
+func (l *Ledger) Agents(ctx context.Context) ([]work.AgentRow, error) {
+	const query = `
+		SELECT agent, site, version, host, pid, started, state, items, streams, stream_limit AS "limit",
+			objects, bytes, rate, last_seen AS lastseen
+		FROM agents
+		ORDER BY last_seen DESC, site, agent`
+
+	var rows []work.AgentRow
+	if err := l.db.SelectContext(ctx, &rows, query); err != nil {
+		return nil, fmt.Errorf("list agents: %w", err)
+	}
+	for i := range rows {
+		rows[i].Started, rows[i].LastSeen = rows[i].Started.UTC(), rows[i].LastSeen.UTC()
+	}
+	return rows, nil
+}
+
+// Sample notes how far every running job has come, once a second at most.
+func (l *Ledger) Sample(ctx context.Context) error {
+	const query = `
+		INSERT INTO samples (job_id, at, objects, failed, bytes)
+		SELECT id, date_trunc('second', now()), copied + skipped + failed, failed, done_bytes
+		FROM jobs
+		WHERE state = 'running'
+		ON CONFLICT DO NOTHING`
+
+	if _, err := l.db.ExecContext(ctx, query); err != nil {
+		return fmt.Errorf("sample the running jobs: %w", err)
+	}
+	return nil
+}
+
+// Samples lists the samples of a job after since, oldest first.
+func (l *Ledger) Samples(ctx context.Context, id work.JobID, since time.Time) ([]work.Sample, error) {
+	const query = `SELECT at, objects, failed, bytes FROM samples WHERE job_id = $1 AND at > $2 ORDER BY at`
+
+	var rows []work.Sample
+	if err := l.db.SelectContext(ctx, &rows, query, id, since); err != nil {
+		return nil, fmt.Errorf("list samples of job %d: %w", id, err)
+	}
+	for i := range rows {
+		rows[i].At = rows[i].At.UTC()
+	}
+	return rows, nil
+}

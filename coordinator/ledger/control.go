@@ -1,0 +1,184 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/tranship/tranship/internal/work"
+)
+
+// Pause keeps a running job from being handed out. It is no error if the job
+// is paused already, and work.ErrState if it has ended.
+func (l *Ledger) Pause(ctx context.Context, id work.JobID, who string) (work.Job, error) {
+	return l.control(ctx, "pause", id, func(tx *sqlx.Tx, state work.JobState) error {
+		if state != work.Running {
+			return nothingIf(state, work.Paused)
+		}
+		if err := setState(ctx, tx, id, work.Paused); err != nil {
+			return err
+		}
+		return addEvent(ctx, tx, id, who, "paused", "")
+	})
+}
+
+// Resume lets a paused job go on. It is no error if the job is running
+// already, and work.ErrState if it has ended.
+func (l *Ledger) Resume(ctx context.Context, id work.JobID, who string) (work.Job, error) {
+	// What was queued may have been removed from the queue during the pause:
+	// have Overdue see to it at once.
+	const overdue = `UPDATE items SET looked_at = '-infinity' WHERE job_id = $1 AND state = 'queued'`
+
+	return l.control(ctx, "resume", id, func(tx *sqlx.Tx, state work.JobState) error {
+		if state != work.Paused {
+			return nothingIf(state, work.Running)
+		}
+		if err := setState(ctx, tx, id, work.Running); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, overdue, id); err != nil {
+			return err
+		}
+		return addEvent(ctx, tx, id, who, "resumed", "")
+	})
+}
+
+// Cancel ends an open job: nothing of it is handed out any more, and results
+// that still come in change nothing. It is no error if the job is canceled
+// already, and work.ErrState if it has ended otherwise.
+func (l *Ledger) Cancel(ctx context.Context, id work.JobID, who string) (work.Job, error) {
+	_, err := l.control(ctx, "cancel", id, func(tx *sqlx.Tx, state work.JobState) error {
+		if !state.Open() {
+			return nothingIf(state, work.Canceled)
+		}
+		if err := setState(ctx, tx, id, work.Canceled); err != nil {
+			return err
+		}
+		return addEvent(ctx, tx, id, who, "canceled", "")
+	})
+	if err != nil {
+		return work.Job{}, err
+	}
+	if err := l.closeCanceled(ctx, id); err != nil {
+		return work.Job{}, err
+	}
+	return l.Job(ctx, id)
+}
+
+func nothingIf(state, want work.JobState) error {
+	if state == want {
+		return nil
+	}
+	return fmt.Errorf("%w: it is %s", work.ErrState, state)
+}
+
+// control changes the state of a job that it holds the lock of, and returns
+// the job as it then is.
+func (l *Ledger) control(ctx context.Context, what string, id work.JobID, change func(*sqlx.Tx, work.JobState) error) (work.Job, error) {
+	var job work.Job
+	err := l.inTx(ctx, func(tx *sqlx.Tx) error {
+		state, err := lockJob(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if err := change(tx, state); err != nil {
+			return err
+		}
+		job, err = getJob(ctx, tx, id)
+		return err
+	})
+	if err != nil {
+		return work.Job{}, fmt.Errorf("%s job %d: %w", what, id, err)
+	}
+	return job, nil
+}
+
+// lockJob keeps everybody else from changing a job and returns its state.
+func lockJob(ctx context.Context, tx *sqlx.Tx, id work.JobID) (work.JobState, error) {
+	const query = `SELECT state FROM jobs WHERE id = $1 FOR NO KEY UPDATE`
+
+	var state work.JobState
+	err := tx.GetContext(ctx, &state, query, id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", work.ErrNoJob
+	}
+	return state, err
+}
+
+// setState changes the state of a job that is locked.
+func setState(ctx context.Context, tx *sqlx.Tx, id work.JobID, state work.JobState) error {
+	_, err := tx.ExecContext(ctx, `UPDATE jobs SET state = $2 WHERE id = $1`, id, string(state))
+	return err
+}
+
+// closeCanceled closes the open items of a canceled job in steps, for there
+// may be very many, and notes when it is finished. Claim and Record leave the
+// items of canceled jobs alone, so there will be no new ones.
+func (l *Ledger) closeCanceled(ctx context.Context, id work.JobID) error {
+	// An item may go back from queued to ready between two steps: hence the loop.
+	for {
+		for _, state := range []work.ItemState{work.Ready, work.Queued} {
+			if err := l.cancelItems(ctx, id, state); err != nil {
+				return fmt.Errorf("cancel the items of job %d: %w", id, err)
+			}
+		}
+		finished, err := l.finishCanceled(ctx, id)
+		if err != nil {
+			return fmt.Errorf("finish canceled job %d: %w", id, err)
+		}
+		if finished {
+			return nil
+		}
+	}
+}
+
+func (l *Ledger) cancelItems(ctx context.Context, id work.JobID, state work.ItemState) error {
+	const query = `
+		WITH few AS (
+			SELECT id FROM items WHERE job_id = $1 AND state = $2 LIMIT 10000
+		), locked AS (
+			SELECT i.id FROM items i JOIN few USING (id) WHERE i.state = $2 ORDER BY i.id FOR UPDATE OF i
+		)
+		UPDATE items i
+		SET state = 'canceled', done_at = now()
+		FROM locked
+		WHERE i.id = locked.id`
+
+	for {
+		var n int64
+		err := l.inTx(ctx, func(tx *sqlx.Tx) error {
+			res, err := tx.ExecContext(ctx, query, id, string(state))
+			if err != nil {
+				return err
+			}
+			n, err = res.RowsAffected()
+			return err
+		})
+		if err != nil || n == 0 {
+			return err
+		}
+	}
+}
+
+// finishCanceled notes the end of a canceled job that has no open item. It
+// reports false if it has one.
+func (l *Ledger) finishCanceled(ctx context.Context, id work.JobID) (bool, error) {
+	const query = `
+		UPDATE jobs j
+		SET finished_at = coalesce(j.finished_at, now())
+		WHERE j.id = $1 AND j.state = 'canceled'` + noOpenItem
+
+	var n int64
+	err := l.inTx(ctx, func(tx *sqlx.Tx) error {
+		res, err := tx.ExecContext(ctx, query, id)
+		if err != nil {
+			return err
+		}
+		n, err = res.RowsAffected()
+		return err
+	})
+	return n > 0, err
+}

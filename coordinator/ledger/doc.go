@@ -1,0 +1,56 @@
+// Package ledger records, in Postgres, every job, every item and every object
+// the product has promised to move, and how far each one has come. It holds
+// the only SQL of the product.
+//
+// The ledger is the only durable truth. A message on the queue is a copy of an
+// item's row; it may be lost, repeated or late, and the row decides.
+//
+//	job
+//	             ┌──pause──▶ paused ──┐
+//	 create ──▶ running ◀────resume───┘   (both may be canceled)
+//	             │  ▲
+//	             │  └──retry── succeeded | incomplete | failed
+//	             │                  ▲
+//	             ├─ no open item ───┘  only if the counters are proved
+//	             └──cancel──▶ canceled
+//
+//	item
+//	 insert ──▶ ready ──claim──▶ queued ──result──▶ done
+//	              ▲                │  │  └─given up─▶ dead (a scan) ──retry──▶ ready
+//	              └───release──────┘  └─page of a scan─▶ queued
+//	            (ready | queued) ──cancel──▶ canceled
+//
+// The rules that make it hold:
+//
+//   - A success of any epoch closes an item that is open, because the bytes
+//     are there. A failure counts only from the current epoch or a later one.
+//     Everything else is a repeat and changes nothing.
+//   - An object is in exactly one item that is not done with it. A done item
+//     hands objects on (outcome retry or changed) only together with the
+//     insertion of the items that carry them; a constraint makes each closed
+//     batch account for all of its objects.
+//   - A job's counters change in the transaction that changes what they count.
+//     A job ends only if they add up and equal what its items say.
+//   - An event is written in the transaction of the change that it tells of.
+//
+// Transactions take their locks in one order: jobs by id, then items by id.
+// Claiming skips locked items instead, so it waits for nobody. Recording locks
+// the job first: what is canceled at that moment stays canceled.
+//
+// Objects live in batches: an item's row carries them as one array and their
+// outcomes as another. The view objects shows them one by one:
+//
+//	psql "$TRANSHIP_DATABASE_URL" -c "SELECT * FROM tranship.objects WHERE job_id = 7 AND outcome = 'failed'"
+//
+// In psql, SET search_path = tranship saves the prefix; the ledger's own
+// connections have it set.
+//
+// Keys are bytes: bytea in columns, and in JSON text under "key" or base64
+// under "key64". Times are the database's: no lease depends on another clock.
+//
+// Every call has a deadline even if the database falls silent: each read from
+// the network has one (see dialer), which the driver itself does not promise.
+//
+// A Ledger is safe for concurrent use, and any number of coordinators may work
+// on one database at once.
+package ledger

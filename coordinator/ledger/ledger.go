@@ -1,0 +1,99 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
+)
+
+// Options say how to use the database. The zero value is good.
+type Options struct {
+	Connections int           // at most at once; 8 if zero
+	Timeout     time.Duration // of one statement; 30 s if zero
+	Log         *slog.Logger  // nil: silent
+}
+
+// A Ledger is the durable record of all jobs.
+type Ledger struct {
+	db  *sqlx.DB
+	log *slog.Logger
+}
+
+// Open connects to the database. It refuses a schema older than this program.
+func Open(ctx context.Context, url string, o Options) (*Ledger, error) {
+	if o.Connections == 0 {
+		o.Connections = 8
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 30 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	db, err := connect(url, "tranship", o.Timeout)
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(o.Connections)
+	db.SetMaxIdleConns(o.Connections)
+	db.SetConnMaxLifetime(30 * time.Minute) // after a failover, find the new primary
+	db.SetConnMaxIdleTime(5 * time.Minute)
+
+	current, target, err := schemaVersion(ctx, db)
+	if err == nil && current < target {
+		err = fmt.Errorf("the database has schema version %d and this program needs %d: run tranship migrate", current, target)
+	}
+	if err != nil {
+		db.Close()
+		return nil, fmt.Errorf("open the ledger: %w", err)
+	}
+	return &Ledger{db: db, log: o.Log}, nil
+}
+
+// Close gives the connections up.
+func (l *Ledger) Close() error { return l.db.Close() }
+
+// Ping reports whether the database answers.
+func (l *Ledger) Ping(ctx context.Context) error {
+	var one int
+	if err := l.db.GetContext(ctx, &one, `SELECT 1`); err != nil {
+		return fmt.Errorf("reach the database: %w", err)
+	}
+	return nil
+}
+
+// inTx runs f in a transaction and commits it. If the database asks for it, f
+// is run again in a new one: it must begin from nothing each time.
+func (l *Ledger) inTx(ctx context.Context, f func(tx *sqlx.Tx) error) error {
+	const tries = 6
+	for i := 1; ; i++ {
+		err := l.tryTx(ctx, f)
+		if pq.As(err, pqerror.TRSerializationFailure, pqerror.TRDeadlockDetected) == nil || i == tries {
+			return err
+		}
+		pause := time.Duration(i) * 20 * time.Millisecond
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause/2 + rand.N(pause)):
+		}
+	}
+}
+
+func (l *Ledger) tryTx(ctx context.Context, f func(tx *sqlx.Tx) error) error {
+	tx, err := l.db.BeginTxx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := f(tx); err != nil {
+		_ = tx.Rollback() // the error of f says why
+		return err
+	}
+	return tx.Commit()
+}

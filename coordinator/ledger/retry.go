@@ -1,0 +1,216 @@
+package ledger
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"github.com/tranship/tranship/internal/work"
+)
+
+// Retry has failed objects of a job tried again from the first attempt, in new
+// items, and says how many. If the query has no filter, ranges that could not
+// be listed are listed again too. A job that had ended runs again; one that is
+// paused stays so. A canceled job is work.ErrState.
+//
+// Many failures are taken in several transactions: if one fails, what was done
+// before stays done, and doing it again does the rest.
+func (l *Ledger) Retry(ctx context.Context, q work.RetryQuery, who string) (objects int64, err error) {
+	for {
+		n, err := l.retrySome(ctx, q, who, objects == 0)
+		if err != nil {
+			return objects, fmt.Errorf("retry failures of job %d: %w", q.Job, err)
+		}
+		if n == 0 {
+			return objects, nil
+		}
+		objects += n
+	}
+}
+
+// retrySome takes up some failures. The first step also takes up dead scans.
+func (l *Ledger) retrySome(ctx context.Context, q work.RetryQuery, who string, first bool) (objects int64, err error) {
+	err = l.inTx(ctx, func(tx *sqlx.Tx) error {
+		objects = 0
+		state, err := lockJob(ctx, tx, q.Job)
+		if err != nil {
+			return err
+		}
+		if state == work.Canceled {
+			return fmt.Errorf("%w: it is %s", work.ErrState, state)
+		}
+		var scans int64
+		if first && q.Fault == "" && q.Prefix == "" {
+			if scans, err = reviveScans(ctx, tx, q.Job); err != nil {
+				return err
+			}
+		}
+		failed, err := takeFailures(ctx, tx, q)
+		if err != nil {
+			return err
+		}
+		objects = int64(len(failed))
+		if scans+objects == 0 {
+			return nil
+		}
+		if err := handOn(ctx, tx, q.Job, failed); err != nil {
+			return err
+		}
+		if err := reopen(ctx, tx, q.Job, objects); err != nil {
+			return err
+		}
+		return addEvent(ctx, tx, q.Job, who, "retried", retryNote(q, objects, scans))
+	})
+	return objects, err
+}
+
+func retryNote(q work.RetryQuery, objects, scans int64) string {
+	note := fmt.Sprintf("%d failed objects", objects)
+	if q.Fault != "" {
+		note += fmt.Sprintf(" with fault %s", q.Fault)
+	}
+	if q.Prefix != "" {
+		note += fmt.Sprintf(" under %s", work.Quote(q.Prefix))
+	}
+	if scans > 0 {
+		note += fmt.Sprintf(", %d ranges", scans)
+	}
+	return note
+}
+
+// reviveScans makes dead scans ready again, each to go on where it stood.
+func reviveScans(ctx context.Context, tx *sqlx.Tx, job work.JobID) (int64, error) {
+	const query = `
+		UPDATE items
+		SET state = 'ready', attempt = 1, not_before = now(), fault = '', error = '', agent = '',
+			queued_at = NULL, looked_at = NULL, done_at = NULL
+		WHERE job_id = $1 AND state = 'dead' AND kind = 'scan'`
+
+	res, err := tx.ExecContext(ctx, query, job)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// A takenFailure is a failed object that is to be tried again.
+type takenFailure struct {
+	Item     work.ItemID
+	Position int
+	Fault    work.Fault
+}
+
+// takeFailures removes some failures that the query selects and returns them
+// by item and position.
+func takeFailures(ctx context.Context, tx *sqlx.Tx, q work.RetryQuery) ([]takenFailure, error) {
+	const query = `
+		WITH few AS (
+			SELECT id
+			FROM failures
+			WHERE job_id = $1 AND ($2 = '' OR fault = $2)
+			AND substring(key FOR octet_length($3::bytea)) = $3::bytea
+			ORDER BY id
+			LIMIT 5000
+		), gone AS (
+			DELETE FROM failures f USING few WHERE f.id = few.id
+			RETURNING f.item_id, f.position, f.fault
+		)
+		SELECT item_id AS item, position, fault FROM gone ORDER BY item_id, position`
+
+	var failed []takenFailure
+	err := tx.SelectContext(ctx, &failed, query, q.Job, string(q.Fault), []byte(q.Prefix))
+	return failed, err
+}
+
+// handOn marks the failed objects in their done items as handed on and inserts
+// the items that carry them: one for each, within the bounds of the old one.
+func handOn(ctx context.Context, tx *sqlx.Tx, job work.JobID, failed []takenFailure) error {
+	const read = `SELECT id, site, objects, result FROM items WHERE id = ANY ($1) ORDER BY id FOR UPDATE`
+	const write = `
+		UPDATE items i
+		SET result = u.result::jsonb, failed = i.failed - u.n, handed = i.handed + u.n
+		FROM unnest($1::bigint[], $2::text[], $3::integer[]) AS u (id, result, n)
+		WHERE i.id = u.id`
+
+	positions := map[work.ItemID][]takenFailure{}
+	var ids []int64
+	for _, f := range failed {
+		if positions[f.Item] == nil {
+			ids = append(ids, int64(f.Item))
+		}
+		positions[f.Item] = append(positions[f.Item], f)
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	var rows []doneItem
+	if err := tx.SelectContext(ctx, &rows, read, pq.Array(ids)); err != nil {
+		return err
+	}
+	var results []string
+	var counts []int32
+	var fresh []newRow
+	ids = ids[:0]
+	for _, r := range rows {
+		result, objects, err := r.without(positions[r.ID])
+		if err != nil {
+			return fmt.Errorf("take objects out of item %d: %w", r.ID, err)
+		}
+		ids, results, counts = append(ids, int64(r.ID)), append(results, result), append(counts, int32(len(objects)))
+		fresh = append(fresh, newRow{item: work.NewItem{Kind: work.Copy, Attempt: 1, Objects: objects}, job: job, site: r.Site})
+	}
+	if _, err := tx.ExecContext(ctx, write, pq.Array(ids), pq.Array(results), pq.Array(counts)); err != nil {
+		return err
+	}
+	return insertItems(ctx, tx, fresh)
+}
+
+// A doneItem is a closed batch.
+type doneItem struct {
+	ID              work.ItemID
+	Site            string
+	Objects, Result []byte
+}
+
+// without returns the item's result with some objects marked as handed on, and
+// these objects.
+func (d doneItem) without(failed []takenFailure) (result string, taken []work.Object, err error) {
+	var objects []work.Object
+	var outcomes []work.ObjectOutcome
+	if err := json.Unmarshal(d.Objects, &objects); err != nil {
+		return "", nil, err
+	}
+	if err := json.Unmarshal(d.Result, &outcomes); err != nil {
+		return "", nil, err
+	}
+	for _, f := range failed {
+		if f.Position >= len(objects) || f.Position >= len(outcomes) {
+			return "", nil, fmt.Errorf("it has no object at %d", f.Position)
+		}
+		outcomes[f.Position].Outcome = work.Retry // what went wrong stays to be read
+		o := objects[f.Position]
+		o.Check = true // the failed attempt may have written it
+		if f.Fault == work.SrcChanged {
+			o.ETag, o.ModTime = "", time.Time{} // the listed version is gone: take the one that is there
+		}
+		taken = append(taken, o)
+	}
+	b, err := json.Marshal(outcomes)
+	return string(b), taken, err
+}
+
+// reopen takes objects back from the failed ones and lets an ended job run.
+func reopen(ctx context.Context, tx *sqlx.Tx, job work.JobID, objects int64) error {
+	const query = `
+		UPDATE jobs
+		SET failed = failed - $2, retries = retries + $2, error = '', checked_at = NULL, finished_at = NULL,
+			state = CASE WHEN state = 'paused' THEN state ELSE 'running' END
+		WHERE id = $1`
+
+	_, err := tx.ExecContext(ctx, query, job, objects)
+	return err
+}

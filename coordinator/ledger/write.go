@@ -1,0 +1,200 @@
+package ledger
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"github.com/tranship/tranship/internal/work"
+)
+
+// A failureRow is an object that was given up.
+type failureRow struct {
+	job      work.JobID
+	item     work.ItemID
+	born     int // if item is not known yet: which of the batch's inserts it is, else -1
+	position int
+	key      string
+	outcome  work.ObjectOutcome
+	attempts int
+	agent    string
+}
+
+type skipReason struct {
+	job    work.JobID
+	reason string
+}
+
+type skipCount struct {
+	objects int64
+	example string
+}
+
+// addFailures remembers the failed ones of an item's objects.
+func (b *batch) addFailures(job work.JobID, item work.ItemID, born int, outcomes []work.ObjectOutcome, objects []work.Object, attempts int, agent string) {
+	for i, o := range outcomes {
+		if o.Outcome == work.Failed {
+			b.failures = append(b.failures, failureRow{job, item, born, i, objects[i].Key, o, attempts, agent})
+		}
+	}
+}
+
+// skip counts a skipped object, whose key may not be known.
+func (b *batch) skip(job work.JobID, reason, key string) {
+	at := skipReason{job, plain(reason)}
+	s := b.skips[at]
+	if s == nil {
+		s = new(skipCount)
+		b.skips[at] = s
+	}
+	s.objects++
+	if s.example == "" {
+		s.example = key
+	}
+}
+
+// write puts the changes into the database, in a handful of statements however
+// many there are.
+func (b *batch) write(ctx context.Context, tx *sqlx.Tx) error {
+	if err := b.updateItems(ctx, tx); err != nil {
+		return fmt.Errorf("update items: %w", err)
+	}
+	if err := insertItems(ctx, tx, b.inserts); err != nil {
+		return err
+	}
+	if err := b.insertFailures(ctx, tx); err != nil {
+		return fmt.Errorf("insert failures: %w", err)
+	}
+	if err := b.countSkips(ctx, tx); err != nil {
+		return fmt.Errorf("count skipped objects: %w", err)
+	}
+	if err := b.updateJobs(ctx, tx); err != nil {
+		return fmt.Errorf("update the counters of jobs: %w", err)
+	}
+	return nil
+}
+
+func (b *batch) updateItems(ctx context.Context, tx *sqlx.Tx) error {
+	const query = `
+		UPDATE items i
+		SET state = u.state, spec = coalesce(nullif(u.spec, '')::jsonb, i.spec), result = nullif(u.result, '')::jsonb,
+			copied = u.copied, skipped = u.skipped, failed = u.failed, handed = u.handed,
+			agent = u.agent, fault = u.fault, error = u.error,
+			looked_at = CASE WHEN u.state = 'queued' THEN now() END, -- it is alive
+			done_at = CASE WHEN u.state IN ('done', 'dead') THEN now() END
+		FROM unnest(
+			$1::bigint[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::integer[], $7::integer[], $8::integer[],
+			$9::text[], $10::text[], $11::text[])
+		AS u (id, state, spec, result, copied, skipped, failed, handed, agent, fault, error)
+		WHERE i.id = u.id`
+
+	var ids []int64
+	var states, specs, results, agents, faults, errs []string
+	var copied, skipped, failed, handed []int32
+	for _, row := range b.rows {
+		if !row.touched {
+			continue
+		}
+		spec, err := jsonOf(row.item.Range, row.Kind == work.Scan)
+		if err != nil {
+			return err
+		}
+		ids, states = append(ids, int64(row.ID)), append(states, string(row.State))
+		specs, results = append(specs, spec), append(results, row.result)
+		copied, skipped = append(copied, int32(row.tally.copied)), append(skipped, int32(row.tally.skipped))
+		failed, handed = append(failed, int32(row.tally.failed)), append(handed, int32(row.tally.handed))
+		agents, faults, errs = append(agents, row.agent), append(faults, string(row.fault)), append(errs, row.reason)
+	}
+	_, err := tx.ExecContext(ctx, query,
+		pq.Array(ids), pq.Array(states), pq.Array(specs), pq.Array(results),
+		pq.Array(copied), pq.Array(skipped), pq.Array(failed), pq.Array(handed),
+		pq.Array(agents), pq.Array(faults), pq.Array(errs))
+	return err
+}
+
+func (b *batch) insertFailures(ctx context.Context, tx *sqlx.Tx) error {
+	const query = `
+		INSERT INTO failures (job_id, item_id, position, key, fault, message, attempts, agent)
+		SELECT * FROM unnest(
+			$1::bigint[], $2::bigint[], $3::integer[], $4::bytea[], $5::text[], $6::text[], $7::integer[], $8::text[])`
+
+	if len(b.failures) == 0 {
+		return nil
+	}
+	var jobs, items []int64
+	var positions, attempts []int32
+	var keys [][]byte
+	var faults, messages, agents []string
+	for _, f := range b.failures {
+		if f.born >= 0 {
+			f.item = b.inserts[f.born].id
+		}
+		jobs, items = append(jobs, int64(f.job)), append(items, int64(f.item))
+		positions, attempts = append(positions, int32(f.position)), append(attempts, int32(f.attempts))
+		keys = append(keys, []byte(f.key))
+		faults, messages = append(faults, plain(string(f.outcome.Fault))), append(messages, plain(f.outcome.Error))
+		agents = append(agents, f.agent)
+	}
+	_, err := tx.ExecContext(ctx, query, pq.Array(jobs), pq.Array(items), pq.Array(positions), pq.Array(keys),
+		pq.Array(faults), pq.Array(messages), pq.Array(attempts), pq.Array(agents))
+	return err
+}
+
+func (b *batch) countSkips(ctx context.Context, tx *sqlx.Tx) error {
+	const query = `
+		INSERT INTO skips AS s (job_id, reason, objects, example)
+		SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bytea[])
+		ON CONFLICT (job_id, reason) DO UPDATE SET
+			objects = s.objects + excluded.objects,
+			example = CASE WHEN s.example = '' THEN excluded.example ELSE s.example END`
+
+	if len(b.skips) == 0 {
+		return nil
+	}
+	var jobs, objects []int64
+	var reasons []string
+	var examples [][]byte
+	for at, s := range b.skips {
+		jobs, reasons = append(jobs, int64(at.job)), append(reasons, at.reason)
+		objects, examples = append(objects, s.objects), append(examples, []byte(s.example))
+	}
+	_, err := tx.ExecContext(ctx, query, pq.Array(jobs), pq.Array(reasons), pq.Array(objects), pq.Array(examples))
+	return err
+}
+
+func (b *batch) updateJobs(ctx context.Context, tx *sqlx.Tx) error {
+	const query = `
+		UPDATE jobs j
+		SET started_at = coalesce(j.started_at, now()),
+			planned = j.planned + u.planned, copied = j.copied + u.copied, skipped = j.skipped + u.skipped,
+			failed = j.failed + u.failed, retries = j.retries + u.retries,
+			planned_bytes = j.planned_bytes + u.planned_bytes, done_bytes = j.done_bytes + u.done_bytes,
+			moved_bytes = j.moved_bytes + u.moved_bytes
+		FROM unnest(
+			$1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+			$7::bigint[], $8::bigint[], $9::bigint[])
+		AS u (id, planned, copied, skipped, failed, retries, planned_bytes, done_bytes, moved_bytes)
+		WHERE j.id = u.id`
+
+	ids := slices.SortedFunc(maps.Keys(b.jobs), func(a, b work.JobID) int { return cmp.Compare(a, b) })
+	var cols [9][]int64
+	for _, id := range ids {
+		c := b.jobs[id]
+		for i, n := range []int64{
+			int64(id), c.planned, c.copied, c.skipped, c.failed, c.retries, c.plannedBytes, c.doneBytes, c.movedBytes,
+		} {
+			cols[i] = append(cols[i], n)
+		}
+	}
+	args := make([]any, len(cols))
+	for i := range cols {
+		args[i] = pq.Array(cols[i])
+	}
+	_, err := tx.ExecContext(ctx, query, args...)
+	return err
+}

@@ -1,0 +1,55 @@
+package coordinator
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tranship/tranship/coordinator/ledger"
+	"github.com/tranship/tranship/internal/work"
+)
+
+// metrics are what a coordinator counts. Labels are of small closed sets: no
+// job, key or agent is one.
+type metrics struct {
+	published  prometheus.Counter
+	recorded   prometheus.Counter
+	reconciled prometheus.Counter
+	finished   *prometheus.CounterVec // by state
+	items      *prometheus.GaugeVec   // by state
+	oldest     prometheus.Gauge
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "coordinator", Name: name, Help: help})
+	}
+	m := &metrics{
+		published:  counter("items_published_total", "Items that the queue took."),
+		recorded:   counter("results_recorded_total", "Results that changed the ledger."),
+		reconciled: counter("items_reconciled_total", "Items whose message was lost and that were published again."),
+		finished: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "coordinator", Name: "jobs_finished_total", Help: "Jobs that came to an end by themselves, by state.",
+		}, []string{"state"}),
+	}
+	m.items = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: "coordinator", Name: "items",
+		Help: fmt.Sprintf("Open items of running jobs in the ledger, by state; ready ones are counted up to %d.", ledger.BacklogLimit),
+	}, []string{"state"})
+	m.oldest = prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: "coordinator", Name: "oldest_ready_seconds",
+		Help: "How long the ready item has waited that was due first.",
+	})
+	for _, s := range []work.JobState{work.Succeeded, work.Incomplete, work.JobFailed} {
+		m.finished.WithLabelValues(string(s)) // so that it is there before the first
+	}
+	r.MustRegister(m.published, m.recorded, m.reconciled, m.finished, m.items, m.oldest)
+	return m
+}
+
+// backlog shows what the ledger counted.
+func (m *metrics) backlog(b ledger.Backlog) {
+	m.items.WithLabelValues(string(work.Ready)).Set(float64(b.Ready))
+	m.items.WithLabelValues(string(work.Queued)).Set(float64(b.Queued))
+	m.oldest.Set(b.Oldest.Seconds())
+}

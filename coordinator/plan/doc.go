@@ -1,0 +1,28 @@
+// Package plan decides what follows from a result: which objects are
+// finished, which are handed on to a further attempt, and which new items a
+// page of a listing becomes.
+//
+// It promises that nothing is lost and nothing is planned twice. Two rules
+// make it hold:
+//
+//   - A page of a scan counts only where it begins at or before the scan's
+//     cursor and ends behind it; what lies at or before the cursor is cut off.
+//     So repeats, disorder and overlaps do no harm, and a gap changes nothing.
+//   - Every object of a copy item either gets a final outcome or is carried by
+//     exactly one new item; every key of a scan's range is covered by a page
+//     that was applied or by exactly one new scan item.
+//
+// What a scan becomes, page by page:
+//
+//	scan ──page──▶ copy items, born-done items of skipped objects; cursor moves
+//	     ──last──▶ the same, scan items for what it leaves over; done
+//	     ──fault─▶ a scan item for the range that is left, attempt + 1; or dead
+//
+// What a copy becomes:
+//
+//	copy ──result─▶ done; per fault one item for the objects to try again
+//
+// Whether to try again is read off the fault alone. The package is pure: it
+// has no clock, no state and no randomness but the Jitter it is given, and it
+// is safe for concurrent use if that is.
+package plan

@@ -1,0 +1,149 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tranship/tranship/internal/work"
+)
+
+// A Planner decides. Its Decide has the form that a ledger's Record asks for.
+type Planner struct {
+	// Jitter returns a number from 0 to 1 that spreads retries over time, such
+	// as rand.Float64.
+	Jitter func() float64
+}
+
+// Decide returns what becomes of item in view of the result r.
+//
+// The item's Objects must be filled in unless every outcome of r is copied or
+// skipped; the item's Range must begin at the scan's cursor.
+func (p Planner) Decide(item work.Item, r work.Result) work.Verdict {
+	switch item.Kind {
+	case work.Scan:
+		return p.scan(item, r)
+	case work.Copy:
+		return p.copy(item, r)
+	}
+	return work.Verdict{} // a kind of a newer version: its coordinators decide
+}
+
+// copy decides on a batch of objects.
+func (p Planner) copy(item work.Item, r work.Result) work.Verdict {
+	if r.Fault == "" && allThere(r.Outcomes) {
+		return work.Verdict{State: work.Done, Outcomes: r.Outcomes}
+	}
+	if len(item.Objects) == 0 {
+		return work.Verdict{} // nothing is known of the objects, so nothing may be closed
+	}
+	outcomes := r.Outcomes
+	if r.Fault == "" && len(outcomes) != len(item.Objects) {
+		r.Fault = work.Internal
+		r.Error = fmt.Sprintf("agent reported %d outcomes for %d objects", len(outcomes), len(item.Objects))
+	}
+	if r.Fault != "" {
+		outcomes = make([]work.ObjectOutcome, len(item.Objects))
+		for i := range outcomes {
+			outcomes[i] = work.ObjectOutcome{Outcome: work.Retry, Fault: r.Fault, Error: r.Error}
+		}
+	}
+
+	v := work.Verdict{State: work.Done, Outcomes: slices.Clone(outcomes)}
+	handed := make(map[work.Fault][]work.Object)
+	for i, o := range v.Outcomes {
+		o = settle(o, item.Attempt, item.Options.MaxAttempts)
+		v.Outcomes[i] = o
+		if o.Outcome.Final() {
+			continue
+		}
+		object := item.Objects[i]
+		if o.Outcome == work.Changed {
+			object.ETag = "" // the agent looks afresh
+		}
+		handed[o.Fault] = append(handed[o.Fault], object)
+	}
+	// One item per fault, so that each waits as long as its fault asks for. A
+	// part of a batch keeps the limits that the batch kept.
+	for _, f := range work.Faults() {
+		if objects := handed[f]; len(objects) > 0 {
+			v.Items = append(v.Items, work.NewItem{
+				Kind: work.Copy, Attempt: item.Attempt + 1, Delay: p.delay(f, item.Attempt), Objects: objects,
+			})
+		}
+	}
+	return v
+}
+
+// settle turns what an agent says of an object into its outcome: final, or
+// handed on when the fault allows it and attempts are left.
+func settle(o work.ObjectOutcome, attempt, maxAttempts int) work.ObjectOutcome {
+	switch {
+	case o.Outcome == work.Copied || o.Outcome == work.Skipped:
+		return o
+	case o.Outcome == work.Changed:
+		o.Fault = work.SrcChanged
+	case o.Outcome != work.Retry && o.Outcome != work.Failed:
+		o.Fault, o.Error = work.Internal, fmt.Sprintf("agent reported unknown outcome %q", o.Outcome)
+	case o.Fault == "":
+		o.Fault = work.Internal
+	}
+	switch {
+	case !o.Fault.Retryable():
+		o.Outcome = work.Failed
+	case attempt >= maxAttempts:
+		o.Outcome = work.Failed
+		o.Error = exhausted(o.Error, o.Fault, attempt)
+	case o.Fault == work.SrcChanged:
+		o.Outcome = work.Changed
+	default:
+		o.Outcome = work.Retry
+	}
+	return o
+}
+
+// exhausted returns the text of a failure that used up its attempts.
+func exhausted(text string, f work.Fault, attempts int) string {
+	if text == "" {
+		text = string(f)
+	}
+	if attempts == 1 {
+		return work.Clip("after 1 attempt: " + text)
+	}
+	return work.Clip(fmt.Sprintf("after %d attempts: %s", attempts, text))
+}
+
+// allThere reports whether every object stands at the target.
+func allThere(outcomes []work.ObjectOutcome) bool {
+	for _, o := range outcomes {
+		if o.Outcome != work.Copied && o.Outcome != work.Skipped {
+			return false
+		}
+	}
+	return len(outcomes) > 0
+}
+
+// maxDelay bounds how long a retry waits.
+const maxDelay = 5 * time.Minute
+
+// delay returns how long to wait before the attempt that follows attempt: full
+// jitter under a ceiling that doubles with each attempt. A first retry after a
+// passing error waits a second on average.
+func (p Planner) delay(f work.Fault, attempt int) time.Duration {
+	ceiling := 2 * time.Second
+	switch f {
+	case work.Throttled:
+		ceiling = 10 * time.Second
+	case work.Internal:
+		ceiling = 5 * time.Second
+	case work.SrcChanged:
+		ceiling = 500 * time.Millisecond // there is nothing to recover from
+	}
+	for range attempt - 1 {
+		if ceiling *= 2; ceiling >= maxDelay {
+			ceiling = maxDelay
+			break
+		}
+	}
+	return time.Duration(p.Jitter() * float64(ceiling))
+}

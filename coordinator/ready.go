@@ -1,0 +1,63 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/tranship/tranship/coordinator/web"
+)
+
+// Handler returns the API, the status page and the metrics.
+func (c *Coordinator) Handler() http.Handler {
+	return web.New(web.Deps{
+		Ledger:    c.ledger,
+		Commander: jobs{c},
+		Metrics:   promhttp.HandlerFor(c.registry, promhttp.HandlerOpts{}),
+		Version:   c.version,
+		Log:       c.log,
+		Ready:     c.ready,
+	})
+}
+
+// ready checks what the coordinator depends on.
+func (c *Coordinator) ready(ctx context.Context) map[string]error {
+	checks := map[string]error{"postgres": c.ledger.Ping(ctx), "nats": c.bus.Healthy(ctx)}
+	if checks["postgres"] == nil {
+		checks["agents"] = c.manned(ctx)
+	}
+	return checks
+}
+
+// manned returns an error if a site has work to do and no agent. A site
+// without work needs none.
+func (c *Coordinator) manned(ctx context.Context) error {
+	sites, err := c.ledger.ActiveSites(ctx)
+	if err != nil {
+		return err
+	}
+	agents, err := c.ledger.Agents(ctx)
+	if err != nil {
+		return err
+	}
+	alive := make(map[string]bool)
+	for _, a := range agents {
+		if time.Since(a.LastSeen) < agentGone {
+			alive[a.Site] = true
+		}
+	}
+	var empty []string
+	for _, s := range sites {
+		if !alive[s] {
+			empty = append(empty, s)
+		}
+	}
+	if len(empty) > 0 {
+		return fmt.Errorf("no agent at %s, where there is work", strings.Join(empty, ", "))
+	}
+	return nil
+}

@@ -1,0 +1,182 @@
+package web
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tranship/tranship/internal/work"
+)
+
+// Spans after which silence is worth a word.
+const (
+	agentSilent = 20 * time.Second // agents are heard from every few seconds
+	agentLost   = time.Hour        // an agent silent for longer was taken away, not lost
+	jobStalled  = 5 * time.Minute
+)
+
+// adviceOn says what each fault means and what to do about it.
+var adviceOn = map[work.Fault]string{
+	work.Transient:   "The network or a store failed again and again. When it is well, retry.",
+	work.Throttled:   "A store asked to slow down for longer than the attempts lasted. Run fewer streams, or retry later.",
+	work.NotFound:    "The object, or its bucket, was gone when it was read. If that is as it should be, nothing is left to do.",
+	work.Denied:      "A store refused the agent. Check the agent's credentials and the bucket's policy, then retry.",
+	work.SrcChanged:  "The source kept changing while it was read. Stop its writers, or retry when they rest.",
+	work.Corrupt:     "The bytes did not match their checksum or length, each time. Compare the object at its source before a retry.",
+	work.Unsupported: "The target cannot hold such an object, often because of its key or size. Another target, or another key, is needed.",
+	work.Invalid:     "The request itself was wrong, such as a store's URL. Create a job with the right one.",
+	work.Internal:    "A defect of Tranship. The agent's log has more; please report it.",
+}
+
+// A notice is something that needs a person, and what that person can do.
+type notice struct {
+	Bad  bool // else it can wait
+	Text string
+	Do   string
+	CLI  string // a command that helps; may be empty
+	Href string // where to look; may be empty
+}
+
+// attention lists what needs a person, the most urgent first: pure, so that it
+// can be tested. failing names the dependencies that do not work.
+func attention(failing []string, open, ended []jobRow, agents []agentRow, now time.Time) []notice {
+	var list []notice
+	for _, name := range failing {
+		if name == "agents" {
+			continue // said below, site by site
+		}
+		list = append(list, notice{Bad: true, Text: "The coordinator's " + name + " does not answer.",
+			Do: "Jobs wait and go on by themselves once it does.", CLI: "tranship doctor"})
+	}
+	list = append(list, unmanned(open, agents)...)
+	list = append(list, silent(agents, now)...)
+	list = append(list, stalls(open, agents)...)
+	for _, j := range open {
+		if j.Failed > 0 {
+			list = append(list, notice{Text: fmt.Sprintf("%s: %s given up so far.", j.Label(), objectsText(j.Failed)),
+				Do: "The others go on. See what they have in common.", Href: j.Href + "#failures"})
+		}
+	}
+	for _, j := range ended {
+		switch j.State {
+		case work.JobFailed:
+			list = append(list, notice{Bad: true, Text: fmt.Sprintf("%s could not list its source whole: %s", j.Label(), clean(j.Error)),
+				Do: "Mend the cause, then retry.", CLI: "tranship job retry " + j.ID.String(), Href: j.Href})
+		case work.Incomplete:
+			list = append(list, notice{Text: fmt.Sprintf("%s ended with %s given up.", j.Label(), objectsText(j.Failed)),
+				Do: "See why, mend the cause, then retry.", CLI: "tranship job retry " + j.ID.String(), Href: j.Href + "#failures"})
+		}
+	}
+	slices.SortStableFunc(list, func(a, b notice) int {
+		switch {
+		case a.Bad == b.Bad:
+			return 0
+		case a.Bad:
+			return -1
+		}
+		return 1
+	})
+	return list
+}
+
+// unmanned lists sites where running jobs wait and no agent takes work.
+func unmanned(open []jobRow, agents []agentRow) []notice {
+	manned := map[string]bool{}
+	for _, a := range agents {
+		if a.Takes() {
+			manned[a.Site] = true
+		}
+	}
+	waiting := map[string][]string{}
+	var sites []string
+	for _, j := range open {
+		if j.State != work.Running || manned[j.Site] {
+			continue
+		}
+		if waiting[j.Site] == nil {
+			sites = append(sites, j.Site)
+		}
+		waiting[j.Site] = append(waiting[j.Site], j.ID.String())
+	}
+	slices.Sort(sites)
+	var list []notice
+	for _, site := range sites {
+		jobs := waiting[site]
+		text := "Job " + jobs[0] + " waits"
+		if len(jobs) > 1 {
+			text = "Jobs " + strings.Join(jobs[:min(len(jobs), 5)], ", ") + " wait"
+			if len(jobs) > 5 {
+				text = strconv.Itoa(len(jobs)) + " jobs wait"
+			}
+		}
+		list = append(list, notice{Bad: true, Text: fmt.Sprintf("%s: no agent takes work at site %q.", text, site),
+			Do: fmt.Sprintf("Start an agent that has site: %s in its configuration.", site), CLI: "tranship agent", Href: "/agents"})
+	}
+	return list
+}
+
+// silent names agents that were heard from within the hour and no longer are.
+func silent(agents []agentRow, now time.Time) []notice {
+	var names []string
+	for _, a := range agents {
+		if a.Silent && now.Sub(a.LastSeen) < agentLost {
+			names = append(names, clean(a.Agent))
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	text := "Agent " + names[0] + " has fallen silent."
+	if len(names) > 1 {
+		text = fmt.Sprintf("%d agents have fallen silent: %s.", len(names), strings.Join(names[:min(len(names), 5)], ", "))
+		if len(names) > 5 {
+			text = fmt.Sprintf("%d agents have fallen silent.", len(names))
+		}
+	}
+	return []notice{{Text: text, Do: "What they had in hand goes to others. If they were not stopped on purpose, look at their machines.",
+		CLI: "journalctl -u tranship-agent", Href: "/agents"}}
+}
+
+// stalls lists running jobs of which nothing has finished for long, although
+// there are agents and none of them moves anything.
+func stalls(open []jobRow, agents []agentRow) []notice {
+	takes, moves := map[string]bool{}, map[string]bool{}
+	for _, a := range agents {
+		takes[a.Site] = takes[a.Site] || a.Takes()
+		moves[a.Site] = moves[a.Site] || a.Takes() && (a.Rate > 0 || a.Streams > 0)
+	}
+	var list []notice
+	for _, j := range open {
+		if j.State == work.Running && takes[j.Site] && !moves[j.Site] && j.Stalled >= jobStalled {
+			list = append(list, notice{Bad: true, Text: fmt.Sprintf("%s: nothing has finished for %s.", j.Label(), durationText(j.Stalled)),
+				Do: "Its items are tried again with longer and longer pauses. Look at the agents' logs for the reason.", Href: j.Href})
+		}
+	}
+	return list
+}
+
+// stalled returns for how long nothing of the job has finished.
+func stalled(j work.Job, samples []work.Sample, now time.Time) time.Duration {
+	if j.State != work.Running || len(samples) == 0 {
+		return 0
+	}
+	since := samples[0].At
+	for i := 1; i < len(samples); i++ {
+		if samples[i].Objects > samples[i-1].Objects {
+			since = samples[i].At
+		}
+	}
+	if j.Copied+j.Skipped+j.Failed > samples[len(samples)-1].Objects {
+		return 0
+	}
+	return now.Sub(since)
+}
+
+func objectsText(n int64) string {
+	if n == 1 {
+		return "1 object"
+	}
+	return comma(n) + " objects"
+}

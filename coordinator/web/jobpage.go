@@ -1,0 +1,308 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/tranship/tranship/coordinator/api"
+	"github.com/tranship/tranship/internal/work"
+)
+
+const (
+	failureRows = 10
+	eventRows   = 30
+	eventPages  = 20 // of events read to find the newest
+)
+
+// A faultGroup is a job's failures of one fault.
+type faultGroup struct {
+	work.Tally
+	Advice string
+	Href   string
+	CLI    string
+}
+
+// A failureRow is a failure as a table shows it.
+type failureRow struct {
+	work.Failure
+	When moment
+}
+
+// An eventRow is an event as a table shows it.
+type eventRow struct {
+	work.Event
+	When moment
+}
+
+// An objectRow is an object as a table shows it.
+type objectRow struct {
+	work.ObjectRow
+	When moment
+}
+
+type jobView struct {
+	Job      jobRow
+	Balance  *work.Balance // nil: could not be counted
+	Charts   []chart
+	Groups   []faultGroup
+	Failures []failureRow
+	Skips    []work.Tally
+	Events   []eventRow
+	Notices  []notice
+}
+
+func (s *site) jobPage(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	id, err := readJobID(r)
+	if err != nil {
+		return err
+	}
+	j, err := s.Ledger.Job(ctx, id)
+	if err != nil {
+		return err
+	}
+	samples, err := s.samplesOf(ctx, j)
+	if err != nil {
+		return err
+	}
+	p := Estimate(j, samples, s.now())
+	v := jobView{Job: s.row(api.Job{Job: j, Progress: &p}, samples), Charts: charts(samples)}
+	if err := s.fillEvidence(ctx, &v); err != nil {
+		return err
+	}
+	if v.Events, err = s.newestEvents(ctx, id); err != nil {
+		return err
+	}
+	if j.State.Open() {
+		agents, err := s.agentRows(ctx)
+		if err != nil {
+			return err
+		}
+		v.Notices = attention(s.failing(ctx), []jobRow{v.Job}, nil, agents, s.now())
+		v.Notices = slices.DeleteFunc(v.Notices, func(n notice) bool { return !n.Bad })
+	}
+	return s.render(w, r, http.StatusOK, "job.html",
+		view{Title: v.Job.Label(), Nav: "jobs", Stream: "/v1/events?job=" + id.String(), Moving: j.State.Open(), Page: v})
+}
+
+// fillEvidence reads what became of the job's objects. The proof counts every
+// item; where that takes too long the page does without.
+func (s *site) fillEvidence(ctx context.Context, v *jobView) error {
+	id := v.Job.ID
+	if b, err := s.balances.get(ctx, id, s.Ledger.Balance); err == nil {
+		v.Balance = &b
+	} else if ctx.Err() == nil {
+		s.Log.WarnContext(ctx, "job not balanced", "job", id, "err", err)
+	}
+	var err error
+	if v.Skips, err = s.skips.get(ctx, id, s.Ledger.SkipTally); err != nil {
+		return err
+	}
+	if v.Job.Failed == 0 {
+		return nil
+	}
+	groups, err := s.fails.get(ctx, id, s.Ledger.FailureTally)
+	if err != nil {
+		return err
+	}
+	for _, g := range groups {
+		v.Groups = append(v.Groups, faultGroup{Tally: g, Advice: adviceOn[work.Fault(g.Name)],
+			Href: v.Job.Href + "/failures?fault=" + url.QueryEscape(g.Name),
+			CLI:  fmt.Sprintf("tranship job retry %s --fault %s", id, g.Name)})
+	}
+	rows, _, err := s.Ledger.Failures(ctx, work.FailureQuery{Job: id, Limit: failureRows})
+	if err != nil {
+		return err
+	}
+	v.Failures = s.failureRows(rows)
+	return nil
+}
+
+func (s *site) failureRows(rows []work.Failure) []failureRow {
+	out := make([]failureRow, 0, len(rows))
+	for _, f := range rows {
+		out = append(out, failureRow{f, when(f.At, s.now())})
+	}
+	return out
+}
+
+// newestEvents returns the job's last events, the newest first.
+func (s *site) newestEvents(ctx context.Context, id work.JobID) ([]eventRow, error) {
+	var last []work.Event
+	after := int64(0)
+	for range eventPages {
+		events, err := s.Ledger.Events(ctx, id, after, newsLimit)
+		if err != nil {
+			return nil, err
+		}
+		last = append(last, events...)
+		last = last[max(0, len(last)-eventRows):]
+		if len(events) < newsLimit {
+			break
+		}
+		after = events[len(events)-1].ID
+	}
+	rows := make([]eventRow, 0, len(last))
+	for _, e := range slices.Backward(last) {
+		rows = append(rows, eventRow{e, when(e.At, s.now())})
+	}
+	return rows, nil
+}
+
+// A listView is a page of a job's failures or objects.
+type listView struct {
+	Job      work.Job
+	Href     string
+	Filter   string // the fault or outcome asked for
+	Filters  []string
+	Prefix   string
+	Failures []failureRow
+	Objects  []objectRow
+	First    bool
+	Newest   string
+	Next     string
+	CLI      string
+}
+
+// listed returns what a page of a listing has beside its rows.
+func listed(r *http.Request, j work.Job, next string) listView {
+	v := listView{Job: j, Href: r.URL.Path, Prefix: r.URL.Query().Get("prefix"),
+		First: r.URL.Query().Get("cursor") == "", Newest: with(r.URL, "cursor", "")}
+	if next != "" {
+		v.Next = with(r.URL, "cursor", next)
+	}
+	return v
+}
+
+func (s *site) failuresPage(w http.ResponseWriter, r *http.Request) error {
+	j, err := s.pageJob(r)
+	if err != nil {
+		return err
+	}
+	q, err := failureQuery(r, j.ID, pageRows)
+	if err != nil {
+		return err
+	}
+	rows, next, err := s.Ledger.Failures(r.Context(), q)
+	if err != nil {
+		return err
+	}
+	v := listed(r, j, next)
+	v.Filter, v.Failures = string(q.Fault), s.failureRows(rows)
+	for _, f := range work.Faults() {
+		v.Filters = append(v.Filters, string(f))
+	}
+	v.CLI = cli("tranship job failures "+j.ID.String(), "--fault", v.Filter, "--prefix", v.Prefix)
+	return s.render(w, r, http.StatusOK, "failures.html",
+		view{Title: "Failures of job " + j.ID.String(), Nav: "jobs", Page: v})
+}
+
+func (s *site) objectsPage(w http.ResponseWriter, r *http.Request) error {
+	j, err := s.pageJob(r)
+	if err != nil {
+		return err
+	}
+	q, err := objectQuery(r, j.ID, pageRows)
+	if err != nil {
+		return err
+	}
+	rows, next, err := s.Ledger.Objects(r.Context(), q)
+	if err != nil {
+		return err
+	}
+	v := listed(r, j, next)
+	v.Filter = r.URL.Query().Get("outcome")
+	v.Filters = []string{string(work.Copied), string(work.Skipped), string(work.Failed), string(openObjects)}
+	for _, o := range rows {
+		v.Objects = append(v.Objects, objectRow{o, when(o.At, s.now())})
+	}
+	v.CLI = cli("tranship job objects "+j.ID.String(), "--outcome", string(q.Outcome), "--prefix", v.Prefix)
+	if q.Open {
+		v.CLI += " --open"
+	}
+	return s.render(w, r, http.StatusOK, "objects.html",
+		view{Title: "Objects of job " + j.ID.String(), Nav: "jobs", Page: v})
+}
+
+func (s *site) pageJob(r *http.Request) (work.Job, error) {
+	id, err := readJobID(r)
+	if err != nil {
+		return work.Job{}, err
+	}
+	return s.Ledger.Job(r.Context(), id)
+}
+
+// cli returns a command with those of its flags that have a value, quoted for
+// a shell.
+func cli(command string, flags ...string) string {
+	for i := 0; i+1 < len(flags); i += 2 {
+		if flags[i+1] != "" {
+			command += " " + flags[i] + " " + shellQuote(flags[i+1])
+		}
+	}
+	return command
+}
+
+// shellQuote returns s as one word of a POSIX shell; bytes that cannot be
+// shown are written as $'…' does.
+func shellQuote(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=@%+,", r)
+	}
+	if strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	if printable(s) {
+		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	}
+	var b strings.Builder
+	b.WriteString("$'")
+	for i := range len(s) {
+		fmt.Fprintf(&b, `\x%02x`, s[i])
+	}
+	b.WriteString("'")
+	return b.String()
+}
+
+// onPage is who did what a person did on the status page.
+const onPage = "page"
+
+// press makes the handler of a button: it does the command and shows the job.
+// done is for the error's text.
+func (s *site) press(command func(context.Context, work.JobID, string) (work.Job, error), done string) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		id, err := readJobID(r)
+		if err != nil {
+			return err
+		}
+		if _, err := command(r.Context(), id, onPage); err != nil {
+			return s.refused(r.Context(), id, done, err)
+		}
+		http.Redirect(w, r, "/jobs/"+id.String(), http.StatusSeeOther)
+		return nil
+	}
+}
+
+// pressRetry tries the failures again, of one fault if the form names one.
+func (s *site) pressRetry(w http.ResponseWriter, r *http.Request) error {
+	id, err := readJobID(r)
+	if err != nil {
+		return err
+	}
+	if err := r.ParseForm(); err != nil {
+		return api.NewProblem(api.BadRequest, "the form cannot be read")
+	}
+	fault := work.Fault(r.PostForm.Get("fault"))
+	if fault != "" && !slices.Contains(work.Faults(), fault) {
+		return api.NewProblem(api.Invalid, "the form names an unknown fault")
+	}
+	if _, err := s.Commander.Retry(r.Context(), work.RetryQuery{Job: id, Fault: fault}, onPage); err != nil {
+		return s.refused(r.Context(), id, "retried", err)
+	}
+	http.Redirect(w, r, "/jobs/"+id.String(), http.StatusSeeOther)
+	return nil
+}

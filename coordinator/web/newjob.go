@@ -1,0 +1,141 @@
+package web
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/tranship/tranship/coordinator/api"
+	"github.com/tranship/tranship/internal/work"
+)
+
+// Limits of a new job.
+const (
+	maxName  = 200
+	maxURL   = 4096
+	maxTries = 100
+)
+
+var newJobFields = fields{"name": nil, "source": nil, "target": nil, "site": nil, "class": nil,
+	"options": {"verify": nil, "compare": nil, "max_attempts": nil}}
+
+// newJobJSON is api.NewJob with an explicit 0 told from nothing.
+type newJobJSON struct {
+	api.NewJob
+	Options struct {
+		Verify      string `json:"verify"`
+		Compare     string `json:"compare"`
+		MaxAttempts *int   `json:"max_attempts"`
+	} `json:"options"`
+}
+
+// readNewJob returns the job that the request asks for, every field checked.
+func readNewJob(r *http.Request) (work.NewJob, error) {
+	var in newJobJSON
+	var f findings
+	if err := readBody(r, &in, false, newJobFields, &f); err != nil {
+		return work.NewJob{}, err
+	}
+	nj := work.NewJob{Name: in.Name, Source: in.Source, Target: in.Target, Site: in.Site, Class: in.Class,
+		Options: work.DefaultOptions(), SubmittedBy: readWho(r, &f)}
+	if why := checkLine(nj.Name, maxName); why != "" {
+		f.body("/name", "%s", why)
+	}
+	checkStores(nj.Source, nj.Target, &f)
+	if nj.Site == "" {
+		nj.Site = work.DefaultSite
+	}
+	if err := work.CheckName("site", nj.Site); err != nil {
+		f.body("/site", "%s", err)
+	}
+	if nj.Class == "" {
+		nj.Class = work.Norm
+	}
+	if !slices.Contains(work.Classes(), nj.Class) {
+		f.body("/class", "unknown class %q: use hi, norm or lo", clip(string(nj.Class)))
+	}
+	var err error
+	if nj.Options.Verify, err = work.ParseVerify(clip(in.Options.Verify)); err != nil {
+		f.body("/options/verify", "%s", err)
+	}
+	if nj.Options.Compare, err = work.ParseCompare(clip(in.Options.Compare)); err != nil {
+		f.body("/options/compare", "%s", err)
+	}
+	if n := in.Options.MaxAttempts; n != nil {
+		nj.Options.MaxAttempts = *n
+	}
+	if n := nj.Options.MaxAttempts; n < 1 || n > maxTries {
+		f.body("/options/max_attempts", "must be from 1 to %d, not %d", maxTries, n)
+	}
+	return nj, f.err()
+}
+
+func checkStores(source, target string, f *findings) {
+	before := len(*f)
+	if why := checkURL(source); why != "" {
+		f.body("/source", "%s", why)
+	}
+	if why := checkURL(target); why != "" {
+		f.body("/target", "%s", why)
+	}
+	if len(*f) == before && source == target {
+		f.body("/target", "is the source: a store cannot be copied onto itself")
+	}
+}
+
+// checkURL says what is wrong with a store's URL, never quoting it: it may
+// hold a secret. Whether a driver knows it is for the agents to say.
+func checkURL(raw string) string {
+	const example = "such as s3://bucket/prefix or file:///folder"
+	switch {
+	case raw == "":
+		return "is missing: give a store URL " + example
+	case len(raw) > maxURL:
+		return fmt.Sprintf("is longer than %d bytes", maxURL)
+	case !printable(raw):
+		return "holds characters that cannot be printed: percent-encode them"
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		why := "its syntax is wrong"
+		var ue *url.Error
+		var esc url.EscapeError
+		if errors.As(err, &ue) && errors.As(ue.Err, &esc) {
+			why = "a % in it begins no escape: write %25 for %"
+		}
+		return "is not a URL: " + why
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	switch {
+	case u.Scheme == "":
+		return "has no scheme: give a store URL " + example
+	case u.Opaque != "" || u.Host == "" && u.Path == "":
+		return "names no store: write " + u.Scheme + "://… " + example
+	case u.User != nil:
+		return "must not hold credentials: they belong to the agents' environment"
+	case u.Fragment != "":
+		return "must not hold a #: write %23 if it belongs to the prefix"
+	case err != nil:
+		return "has a query that cannot be read"
+	}
+	for name := range query {
+		if isSecret(name) {
+			return fmt.Sprintf("must not hold credentials, such as %q: they belong to the agents' environment", clip(name))
+		}
+	}
+	return ""
+}
+
+// isSecret reports whether a query parameter by this name would hold one.
+func isSecret(name string) bool {
+	name = strings.ToLower(name)
+	for _, part := range []string{"password", "passwd", "secret", "token", "credential", "signature", "access_key", "accesskey", "api_key", "apikey", "account_key", "private_key"} {
+		if strings.Contains(name, part) {
+			return true
+		}
+	}
+	return name == "sig" || name == "key"
+}

@@ -1,0 +1,135 @@
+package web
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/tranship/tranship/coordinator/api"
+	"github.com/tranship/tranship/internal/work"
+)
+
+// Jobs reads jobs.
+type Jobs interface {
+	// Job returns the job, or an error that is work.ErrNoJob.
+	Job(ctx context.Context, id work.JobID) (work.Job, error)
+	// Jobs returns a page, newest first, and the cursor of the next; an empty
+	// cursor means that it was the last. A cursor that was not given out is
+	// work.ErrCursor.
+	Jobs(ctx context.Context, q work.JobQuery) (jobs []work.Job, next string, err error)
+}
+
+// Failures reads what was given up.
+type Failures interface {
+	Failures(ctx context.Context, q work.FailureQuery) (failures []work.Failure, next string, err error)
+	FailureTally(ctx context.Context, id work.JobID) ([]work.Tally, error)
+}
+
+// Objects reads what became of each object.
+type Objects interface {
+	Objects(ctx context.Context, q work.ObjectQuery) (objects []work.ObjectRow, next string, err error)
+	SkipTally(ctx context.Context, id work.JobID) ([]work.Tally, error)
+	Balance(ctx context.Context, id work.JobID) (work.Balance, error)
+}
+
+// History reads what happened when.
+type History interface {
+	// Samples returns the samples since a moment, oldest first.
+	Samples(ctx context.Context, id work.JobID, since time.Time) ([]work.Sample, error)
+	// Events returns up to limit events with an id above after, by ascending
+	// id; of one job, or of all if id is zero.
+	Events(ctx context.Context, id work.JobID, after int64, limit int) ([]work.Event, error)
+}
+
+// Fleet reads the agents.
+type Fleet interface {
+	Agents(ctx context.Context) ([]work.AgentRow, error)
+}
+
+// A Ledger is everything the pages show; in production it is a *ledger.Ledger.
+type Ledger interface {
+	Jobs
+	Failures
+	Objects
+	History
+	Fleet
+}
+
+// A Commander changes jobs and sees to it that the fleet hears of it. An error
+// that is work.ErrNoJob, work.ErrState or work.ErrIdempotency means that
+// nothing was changed. Pause, Resume and Cancel change nothing, and are no
+// error, where the job is as asked for already.
+type Commander interface {
+	CreateJob(ctx context.Context, nj work.NewJob, idem work.Idempotency) (job work.Job, created bool, err error)
+	Pause(ctx context.Context, id work.JobID, who string) (work.Job, error)
+	Resume(ctx context.Context, id work.JobID, who string) (work.Job, error)
+	Cancel(ctx context.Context, id work.JobID, who string) (work.Job, error)
+	Retry(ctx context.Context, q work.RetryQuery, who string) (objects int64, err error)
+}
+
+// Deps are what the handler works with.
+type Deps struct {
+	Ledger    Ledger
+	Commander Commander
+	Metrics   http.Handler // of /metrics
+	Version   string
+	Log       *slog.Logger
+
+	// Ready checks each thing the coordinator depends on, by name; a nil
+	// error means that it works.
+	Ready func(ctx context.Context) map[string]error
+}
+
+// A site is the handler behind New.
+type site struct {
+	Deps
+	mux     *http.ServeMux
+	origin  *http.CrossOriginProtection
+	streams chan struct{} // a place per live stream
+	beat    time.Duration // how often a live stream looks for news
+	now     func() time.Time
+
+	samples  *recent[work.JobID, []work.Sample]
+	balances *recent[work.JobID, work.Balance]
+	fails    *recent[work.JobID, []work.Tally]
+	skips    *recent[work.JobID, []work.Tally]
+	open     *recent[work.JobState, []work.Job]
+	fleet    *recent[struct{}, []work.AgentRow]
+	checks   *recent[struct{}, map[string]error]
+	news     *recent[position, []work.Event]
+	one      *recent[work.JobID, api.Job]
+}
+
+// New returns the handler of the API, the status page and the metrics.
+func New(d Deps) http.Handler { return newSite(d).guard() }
+
+const (
+	maxStreams = 100
+	beatEvery  = time.Second
+)
+
+func newSite(d Deps) *site {
+	s := &site{
+		Deps:     d,
+		mux:      http.NewServeMux(),
+		origin:   http.NewCrossOriginProtection(),
+		streams:  make(chan struct{}, maxStreams),
+		beat:     beatEvery,
+		now:      time.Now,
+		samples:  newRecent[work.JobID, []work.Sample](5 * time.Second),
+		balances: newRecent[work.JobID, work.Balance](10 * time.Second),
+		fails:    newRecent[work.JobID, []work.Tally](3 * time.Second),
+		skips:    newRecent[work.JobID, []work.Tally](10 * time.Second),
+		open:     newRecent[work.JobState, []work.Job](beatEvery),
+		fleet:    newRecent[struct{}, []work.AgentRow](beatEvery),
+		checks:   newRecent[struct{}, map[string]error](5 * time.Second),
+		news:     newRecent[position, []work.Event](beatEvery / 2),
+		one:      newRecent[work.JobID, api.Job](beatEvery / 2),
+	}
+	for _, rt := range s.routes() {
+		s.mux.HandleFunc(rt.method+" "+rt.pattern, s.serve(rt.handle))
+	}
+	s.mux.HandleFunc("/", s.serve(s.nothing))
+	return s
+}

@@ -1,0 +1,141 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tranship/tranship/internal/work"
+)
+
+// newerDelay is how long a message of a newer version rests before it is
+// offered again, so that a program that understands it can take it.
+const newerDelay = 15 * time.Second
+
+// A Delivery is an item in an agent's hands. It must be settled once, by Ack,
+// Nak or Term; without that and without a sign of life it goes to another
+// agent after AckWait. Settling it again does nothing.
+//
+// The queue does not check who settles: an agent that was too slow still
+// removes the item under the next one. The ledger tells them apart by epoch.
+type Delivery struct {
+	Item       work.Item
+	Deliveries int // times it was handed to an agent, this one included
+
+	nc      *nats.Conn
+	reply   string
+	settled atomic.Bool
+}
+
+// Ack removes the item from the queue. It must follow the Report of its
+// result. An Ack that is lost on its way means another delivery.
+func (d *Delivery) Ack() error { return d.settle("+ACK") }
+
+// Nak gives the item back; it is delivered again once delay has passed.
+func (d *Delivery) Nak(delay time.Duration) error { return d.settle(nak(delay)) }
+
+// Term removes the item as unreadable or unworkable; reason is for operators.
+func (d *Delivery) Term(reason string) error { return d.settle(term(reason)) }
+
+// InProgress is a sign of life: AckWait begins anew. It does nothing for an
+// item that was settled, or that another agent already has.
+func (d *Delivery) InProgress() error {
+	if d.settled.Load() {
+		return nil
+	}
+	return d.say("+WPI")
+}
+
+func (d *Delivery) settle(how string) error {
+	if d.settled.Swap(true) {
+		return nil
+	}
+	return d.say(how)
+}
+
+func (d *Delivery) say(what string) error {
+	if err := d.nc.Publish(d.reply, []byte(what)); err != nil {
+		return fmt.Errorf("tell the queue %s of item %d: %w", what, d.Item.ID, closedOr(err))
+	}
+	return nil
+}
+
+func nak(delay time.Duration) string {
+	if delay <= 0 {
+		return "-NAK"
+	}
+	body, err := json.Marshal(map[string]int64{"delay": delay.Nanoseconds()})
+	if err != nil { // a map of numbers always encodes
+		return "-NAK"
+	}
+	return "-NAK " + string(body)
+}
+
+func term(reason string) string { return "+TERM " + work.Clip(reason) }
+
+// delivery reads a message of a site's queue. It returns nil for one that it
+// cannot hand on, which is then taken care of.
+func (b *Bus) delivery(ctx context.Context, site string, m *nats.Msg) *Delivery {
+	meta, err := m.Metadata()
+	if err != nil {
+		b.log.ErrorContext(ctx, "message without a delivery", "subject", m.Subject, "err", err)
+		return nil
+	}
+	it, err := work.DecodeItem(m.Data)
+	if err == nil && (it.Site != site || it.Subject() != m.Subject) {
+		err = fmt.Errorf("it is item %d of job %d for site %q, not that of its subject", it.ID, it.Job, it.Site)
+	}
+	if err != nil {
+		b.refuse(ctx, m, err)
+		return nil
+	}
+	return &Delivery{Item: it, Deliveries: int(meta.NumDelivered), nc: b.nc, reply: m.Reply}
+}
+
+// refuse settles a message that cannot be read: one of a newer version is left
+// to a newer program, anything else is put aside for people.
+func (b *Bus) refuse(ctx context.Context, m *nats.Msg, reason error) {
+	how := nak(newerDelay)
+	if errors.Is(reason, work.ErrVersion) {
+		b.log.WarnContext(ctx, "message left for a newer program", "subject", m.Subject, "err", reason)
+	} else if err := b.bury(ctx, m, reason); err != nil {
+		b.log.ErrorContext(ctx, "unreadable message could not be put aside", "subject", m.Subject, "reason", reason, "err", err)
+	} else {
+		b.log.ErrorContext(ctx, "unreadable message put aside", "subject", m.Subject, "stream", deadStream, "reason", reason)
+		how = term(reason.Error())
+	}
+	if err := b.nc.Publish(m.Reply, []byte(how)); err != nil {
+		b.log.WarnContext(ctx, "message will come again", "subject", m.Subject, "err", err)
+	}
+}
+
+// bury stores a copy of an unreadable message where people find it. The
+// message itself may go once that is done.
+func (b *Bus) bury(ctx context.Context, m *nats.Msg, reason error) error {
+	ctx = context.WithoutCancel(ctx)
+	dead := nats.NewMsg(deadRoot + strings.TrimPrefix(m.Subject, "tranship."))
+	dead.Data = m.Data
+	dead.Header.Set("Tranship-Subject", m.Subject)
+	dead.Header.Set("Tranship-Reason", oneLine(work.Clip(reason.Error())))
+	dead.Header.Set("Tranship-Reader", b.opt.Name)
+	if meta, err := m.Metadata(); err == nil {
+		dead.Header.Set("Tranship-Stream", meta.Stream)
+	}
+	return b.store(ctx, dead)
+}
+
+// oneLine keeps a text from ending its header.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' {
+			return ' '
+		}
+		return r
+	}, s)
+}

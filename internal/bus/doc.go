@@ -1,0 +1,2 @@
+// Package bus is a placeholder.
+package bus

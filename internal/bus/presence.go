@@ -1,0 +1,97 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tranship/tranship/internal/work"
+)
+
+// Beat says that an agent is alive. Nothing confirms it; the next one will do
+// as well.
+func (b *Bus) Beat(p work.Presence) error {
+	body, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("encode the presence of agent %s: %w", p.Agent, err)
+	}
+	if err := b.nc.Publish(work.BeatSubject(p.Site, p.Agent), body); err != nil {
+		return fmt.Errorf("tell of agent %s: %w", p.Agent, closedOr(err))
+	}
+	return nil
+}
+
+// Beats hands every agent's sign of life to fn, one at a time, until ctx ends,
+// and keeps them in the bucket TRANSHIP_AGENTS for people.
+func (b *Bus) Beats(ctx context.Context, fn func(work.Presence)) error {
+	sub, err := b.nc.SubscribeSync(work.BeatSubjects)
+	if err != nil {
+		return fmt.Errorf("listen to agents: %w", closedOr(err))
+	}
+	defer func() { _ = sub.Unsubscribe() }() // it fails only on a closed connection
+	for {
+		m, err := sub.NextMsgWithContext(ctx)
+		switch {
+		case err == nil:
+			b.heard(ctx, m, fn)
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, nats.ErrSlowConsumer):
+			b.log.WarnContext(ctx, "signs of life were missed", "err", err)
+		default:
+			return fmt.Errorf("listen to agents: %w", closedOr(err))
+		}
+	}
+}
+
+// heard passes one sign of life on. Who sent it is what the subject says.
+func (b *Bus) heard(ctx context.Context, m *nats.Msg, fn func(work.Presence)) {
+	tok := strings.Split(m.Subject, ".")
+	var p work.Presence
+	if err := json.Unmarshal(m.Data, &p); err != nil {
+		b.log.WarnContext(ctx, "unreadable sign of life", "subject", m.Subject, "err", err)
+		return
+	}
+	p.Site, p.Agent = tok[len(tok)-2], tok[len(tok)-1]
+	fn(p)
+	if err := b.keep(ctx, p); err != nil && ctx.Err() == nil {
+		b.log.WarnContext(ctx, "sign of life not kept", "bucket", agentsBucket, "agent", p.Agent, "err", err)
+	}
+}
+
+func (b *Bus) keep(ctx context.Context, p work.Presence) error {
+	body, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return b.inBucket(ctx, agentsBucket, func(ctx context.Context, kv jetstream.KeyValue) error {
+		_, err := kv.Put(ctx, p.Site+"."+p.Agent, body)
+		return err
+	})
+}
+
+// inBucket makes a call on a bucket, which is made anew if it is missing and
+// that is this side's part.
+func (b *Bus) inBucket(ctx context.Context, name string, call func(context.Context, jetstream.KeyValue) error) error {
+	for try := 0; ; try++ {
+		err := b.inBucketOnce(ctx, name, call)
+		if !missing(err) || try > 0 || !b.heal(ctx) {
+			return err
+		}
+	}
+}
+
+func (b *Bus) inBucketOnce(ctx context.Context, name string, call func(context.Context, jetstream.KeyValue) error) error {
+	ctx, cancel := context.WithTimeout(ctx, callWait)
+	defer cancel()
+	kv, err := b.js.KeyValue(ctx, name)
+	if err != nil {
+		return err
+	}
+	return call(ctx, kv)
+}

@@ -1,0 +1,106 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"github.com/tranship/tranship/internal/work"
+)
+
+// controlRoot begins the subjects under which one agent is spoken to.
+const controlRoot = "tranship.ctl."
+
+// ErrNoAgent means that no agent of that name answers.
+var ErrNoAgent = errors.New("no such agent answers")
+
+// ServiceOptions say what an agent shows and lets do.
+type ServiceOptions struct {
+	Agent   string
+	Site    string
+	Version string
+	Host    string
+	Stats   func() any // what to show; must encode as JSON; may be called at any time
+	Drain   func()     // asked to finish what it holds and take nothing new; must not block
+}
+
+// versionSyntax is what the protocol takes for a version.
+var versionSyntax = regexp.MustCompile(`^v?(\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?)$`)
+
+// Serve shows an agent as a service named agent until ctx ends: it answers
+// `nats micro ls`, info, stats and ping, and Drain and status requests under
+// tranship.ctl.<site>.<agent>.
+func (b *Bus) Serve(ctx context.Context, o ServiceOptions) error {
+	for what, name := range map[string]string{"agent": o.Agent, "site": o.Site} {
+		if err := work.CheckName(what, name); err != nil {
+			return err
+		}
+	}
+	version := "0.0.0"
+	if m := versionSyntax.FindStringSubmatch(o.Version); m != nil {
+		version = m[1]
+	}
+	svc, err := micro.AddService(b.nc, micro.Config{
+		Name:               "agent",
+		Version:            version,
+		Description:        "Tranship agent: takes items of its site and moves their bytes",
+		Metadata:           map[string]string{"agent": o.Agent, "site": o.Site, "host": o.Host, "version": o.Version},
+		QueueGroupDisabled: true,
+		StatsHandler:       func(*micro.Endpoint) any { return o.Stats() },
+	})
+	if err != nil {
+		return fmt.Errorf("offer agent %s as a service: %w", o.Agent, closedOr(err))
+	}
+	ctl := svc.AddGroup(control(o.Site, o.Agent))
+	err = errors.Join(
+		ctl.AddEndpoint("drain", micro.HandlerFunc(func(r micro.Request) {
+			b.log.InfoContext(ctx, "asked to drain")
+			o.Drain()
+			b.answer(ctx, r, map[string]string{"state": "draining"})
+		})),
+		ctl.AddEndpoint("status", micro.HandlerFunc(func(r micro.Request) { b.answer(ctx, r, o.Stats()) })),
+	)
+	if err == nil {
+		<-ctx.Done()
+		err = ctx.Err()
+	}
+	if stop := svc.Stop(); stop != nil && !errors.Is(stop, nats.ErrConnectionClosed) {
+		err = errors.Join(err, stop)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("offer agent %s as a service: %w", o.Agent, closedOr(err))
+}
+
+func (b *Bus) answer(ctx context.Context, r micro.Request, v any) {
+	if err := r.RespondJSON(v); err != nil {
+		b.log.WarnContext(ctx, "request not answered", "subject", r.Subject(), "err", err)
+	}
+}
+
+// Drain asks an agent to finish what it holds and take nothing new. It returns
+// once the agent has heard; ErrNoAgent if there is none.
+func (b *Bus) Drain(ctx context.Context, site, agent string) error {
+	for what, name := range map[string]string{"agent": agent, "site": site} {
+		if err := work.CheckName(what, name); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, callWait)
+	defer cancel()
+	_, err := b.nc.RequestWithContext(ctx, control(site, agent)+".drain", nil)
+	if errors.Is(err, nats.ErrNoResponders) {
+		err = ErrNoAgent
+	}
+	if err != nil {
+		return fmt.Errorf("drain agent %s of site %s: %w", agent, site, closedOr(err))
+	}
+	return nil
+}
+
+func control(site, agent string) string { return controlRoot + site + "." + agent }

@@ -1,0 +1,143 @@
+package bus
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tranship/tranship/internal/work"
+)
+
+// Of every lowerEvery items that an agent takes, one is first looked for among
+// norm and one among lo, so that urgent jobs never starve the others.
+const lowerEvery = 16
+
+// missingWait is how long an agent leaves a queue alone that is not there.
+const missingWait = time.Second
+
+// Take hands out up to n items of a site, the urgent ones first. It returns
+// what is there at once, or else waits for the first item. After wait, or
+// while the queue is out of reach, it returns none and no error: the caller
+// just calls again.
+//
+// It never hands out more than n, and nothing is left behind: what the queue
+// sent in excess goes straight back. When ctx ends it returns the items that
+// had come by then, or the error of ctx if there are none.
+func (b *Bus) Take(ctx context.Context, site string, n int, wait time.Duration) ([]*Delivery, error) {
+	if err := work.CheckName("site", site); err != nil {
+		return nil, err
+	}
+	if n <= 0 {
+		return nil, nil
+	}
+	for end := time.Now().Add(wait); ; {
+		found, gone, err := b.takeOnce(ctx, site, min(n, maxBatch), time.Until(end))
+		if len(found) > 0 {
+			return found, nil
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("take items of site %s: %w", site, err)
+		}
+		left := time.Until(end)
+		if left <= 0 {
+			return nil, nil
+		}
+		if gone || !b.nc.IsConnected() {
+			sleep(ctx, min(left, missingWait))
+		}
+	}
+}
+
+// takeOnce looks through the classes and, if there is nothing, waits for what
+// comes first in any of them. It reports whether the site has no queue.
+func (b *Bus) takeOnce(ctx context.Context, site string, n int, wait time.Duration) (found []*Delivery, gone bool, err error) {
+	switch {
+	case b.nc.IsClosed():
+		return nil, false, ErrClosed
+	case !b.nc.IsConnected():
+		return nil, false, nil // requests would be sent late, to nobody
+	}
+	p, err := b.newPull()
+	if err != nil {
+		return nil, false, err
+	}
+	err = p.look(ctx, site, b.turns(n))
+	if wait = min(wait, pullWait); err == nil && wait > 0 && len(p.got) == 0 && ctx.Err() == nil {
+		for _, c := range work.Classes() {
+			if err == nil && !p.gone[string(c)] {
+				err = p.ask(workPrefix+site, string(c), 1, wait)
+			}
+		}
+		if err == nil {
+			err = p.gather(ctx, wait, true)
+		}
+	}
+	for i, m := range p.close() {
+		if i >= n {
+			b.giveBack(ctx, m)
+		} else if d := b.delivery(ctx, site, m); d != nil {
+			found = append(found, d)
+		}
+	}
+	return found, len(p.gone) == len(work.Classes()), err
+}
+
+// A turn is a class and how many items to look for in it.
+type turn struct {
+	class work.Class
+	n     int
+}
+
+// turns divides n items among the classes: the lower ones' share first, and
+// then all that is left, most urgent first.
+func (b *Bus) turns(n int) []turn {
+	last := b.turn.Add(uint64(n))
+	share := map[work.Class]int{}
+	for at := last - uint64(n); at < last; at++ {
+		switch at % lowerEvery {
+		case lowerEvery/2 - 1:
+			share[work.Norm]++
+		case lowerEvery - 1:
+			share[work.Lo]++
+		}
+	}
+	return []turn{
+		{work.Lo, share[work.Lo]}, {work.Norm, share[work.Norm]},
+		{work.Hi, n}, {work.Norm, n}, {work.Lo, n},
+	}
+}
+
+// look takes what is there, turn by turn, until as many as the third turn says
+// are found.
+func (p *pull) look(ctx context.Context, site string, turns []turn) error {
+	most := turns[len(turns)-1].n
+	empty := map[work.Class]bool{}
+	for _, t := range turns {
+		n := min(t.n, most-len(p.got))
+		if n <= 0 || empty[t.class] || ctx.Err() != nil {
+			continue
+		}
+		before := len(p.got)
+		if err := p.ask(workPrefix+site, string(t.class), n, 0); err != nil {
+			return err
+		}
+		if err := p.gather(ctx, answerWait, false); err != nil {
+			return err
+		}
+		empty[t.class] = len(p.got)-before < n
+		p.forget() // an unanswered request must not hold up the next
+	}
+	return nil
+}
+
+// giveBack returns a message that was sent in excess.
+func (b *Bus) giveBack(ctx context.Context, m *nats.Msg) {
+	if err := b.nc.Publish(m.Reply, []byte(nak(0))); err != nil {
+		b.log.WarnContext(ctx, "item will come again only after its time", "subject", m.Subject, "err", err)
+	}
+}

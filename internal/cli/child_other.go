@@ -1,0 +1,9 @@
+//go:build !linux
+
+package cli
+
+import "syscall"
+
+// childAttributes give a child a process group of its own, so that a ^C in the
+// terminal reaches this process alone.
+func childAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

@@ -1,0 +1,180 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tranship/tranship/coordinator/api"
+	"github.com/tranship/tranship/internal/work"
+)
+
+// jobOf reads the job that a command wrote as JSON, and forgets what it wrote.
+func jobOf(t *testing.T, w *world) api.Job {
+	t.Helper()
+	var j api.Job
+	if err := json.Unmarshal([]byte(w.stdout.String()), &j); err != nil {
+		t.Fatalf("stdout is no job: %v\n%s\n%s", err, w.stdout.String(), w.stderr.String())
+	}
+	w.stdout = safeBuffer{}
+	return j
+}
+
+// wantTree checks that the files below dir are exactly these.
+func wantTree(t *testing.T, dir string, want map[string]string) {
+	t.Helper()
+	got := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		name, _ := filepath.Rel(dir, path)
+		got[name] = string(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range want {
+		if got[name] != want[name] {
+			t.Errorf("%q holds %d bytes, want %d equal ones", name, len(got[name]), len(want[name]))
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d files, want %d", len(got), len(want))
+	}
+}
+
+// some returns n files of all sorts.
+func some(n int) map[string]string {
+	files := map[string]string{"": "", "a": "", "sub/b": "b", "sub/é ": "x", "sub/new\nline": "y", "sub/%41": "z"}
+	delete(files, "")
+	for i := len(files); i < n; i++ {
+		files["many/"+strconv.Itoa(i)] = strings.Repeat(strconv.Itoa(i), i%2000)
+	}
+	return files
+}
+
+func TestCopyHere(t *testing.T) {
+	t.Parallel()
+	files := some(300)
+	src, dst := tree(t, files), filepath.Join(t.TempDir(), "new", "folder")
+	w := newWorld(t)
+	w.wantStatus(t, ExitOK, "copy", "-o", "json", src, dst)
+	if j := jobOf(t, w); j.State != work.Succeeded || j.Copied != 300 || j.Planned != 300 || !j.Balanced() {
+		t.Errorf("the first copy's job is %+v", j)
+	}
+	wantTree(t, dst, files)
+	for _, want := range []string{"status page: http://127.0.0.1:", "job 1 succeeded: 300 copied"} {
+		if !strings.Contains(w.stderr.String(), want) {
+			t.Errorf("nobody said %q:\n%s", want, w.stderr.String())
+		}
+	}
+
+	// Another run finds everything there; one that meets something new copies it.
+	if err := os.WriteFile(filepath.Join(src, "a"), []byte("changed"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	files["a"] = "changed"
+	w.wantStatus(t, ExitOK, "copy", "-o", "json", src, dst)
+	if j := jobOf(t, w); j.ID != 2 || j.Copied != 1 || j.Skipped != 299 {
+		t.Errorf("the second copy's job is %+v, want job 2 with one copied", j)
+	}
+	wantTree(t, dst, files)
+}
+
+// What cannot be stored is a failed object, and the others arrive.
+func TestCopyHereIncomplete(t *testing.T) {
+	t.Parallel()
+	src := tree(t, map[string]string{"good": "good", "in/the/way": "x"})
+	dst := tree(t, map[string]string{"in": "a file where a folder is needed"})
+	w := newWorld(t)
+	w.wantStatus(t, ExitIncomplete, "copy", "-o", "json", "--max-attempts", "1", src, dst)
+	if j := jobOf(t, w); j.State != work.Incomplete || j.Failed != 1 || j.Copied != 1 {
+		t.Errorf("the job is %+v", j)
+	}
+	for _, want := range []string{"in/the/way", "finished with 1 failed objects", "the same command tries them again"} {
+		if !strings.Contains(w.stderr.String(), want) {
+			t.Errorf("nobody said %q:\n%s", want, w.stderr.String())
+		}
+	}
+}
+
+func TestCopyHereWithoutSource(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	src := filepath.Join(t.TempDir(), "nowhere")
+	w.wantStatus(t, ExitFailed, "copy", src, t.TempDir())
+	if !strings.Contains(w.stderr.String(), "nowhere") {
+		t.Errorf("nobody said what is missing:\n%s", w.stderr.String())
+	}
+}
+
+// A copy that is stopped says how to go on, and the same command does.
+func TestCopyHereInterrupted(t *testing.T) {
+	t.Parallel()
+	files := some(4000)
+	src, dst := tree(t, files), t.TempDir()
+	w := newWorld(t)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	go func() {
+		for ctx.Err() == nil { // as soon as something has arrived
+			if found, _ := filepath.Glob(filepath.Join(dst, "many", "*")); len(found) > 10 {
+				stop()
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	args := []string{"copy", "-o", "json", "--streams", "2", src, dst}
+	if got := w.run(ctx, args...); got != ExitCanceled {
+		t.Fatalf("exit status %d, want %d\n%s", got, ExitCanceled, w.stderr.String())
+	}
+	if !strings.Contains(w.stderr.String(), "the same command continues it") {
+		t.Errorf("nobody said how to go on:\n%s", w.stderr.String())
+	}
+	if w.stdout.String() != "" {
+		t.Errorf("an interrupted copy wrote %q", w.stdout.String())
+	}
+
+	w.wantStatus(t, ExitOK, args...)
+	if j := jobOf(t, w); j.ID != 1 || j.Copied+j.Skipped != 4000 {
+		t.Errorf("the job is %+v, want the first one to have gone on", j)
+	}
+	if !strings.Contains(w.stderr.String(), "continuing job 1") {
+		t.Errorf("nobody said that it continues:\n%s", w.stderr.String())
+	}
+	wantTree(t, dst, files)
+}
+
+func TestDryRun(t *testing.T) {
+	t.Parallel()
+	src := tree(t, map[string]string{"same size": "1234", "other size": "12345", "absent": "12", "zzz": ""})
+	dst := tree(t, map[string]string{"same size": "abcd", "other size": "1", "more": "x"})
+	for compare, want := range map[string]string{
+		"content": "copy\t2\t2\tnot at the target\ncopy\t1\t5\tanother size at the target\ncompare\t1\t4\tsame size; the content decides\n",
+		"size":    "copy\t2\t2\tnot at the target\ncopy\t1\t5\tanother size at the target\nskip\t1\t4\tthe same at the target\n",
+		"none":    "copy\t2\t2\tnot at the target\ncopy\t2\t9\teverything is copied anew\n",
+	} {
+		w := newWorld(t)
+		w.wantStatus(t, ExitOK, "copy", "--dry-run", "--compare", compare, src, dst)
+		if got, want := w.stdout.String(), "ACTION\tOBJECTS\tBYTES\tWHY\n"+want; got != want {
+			t.Errorf("--compare %s:\n%swant\n%s", compare, got, want)
+		}
+	}
+	wantTree(t, dst, map[string]string{"same size": "abcd", "other size": "1", "more": "x"})
+
+	w := newWorld(t)
+	w.wantStatus(t, ExitOK, "copy", "--dry-run", src, filepath.Join(t.TempDir(), "not there yet"))
+	if got, want := w.stdout.String(), "ACTION\tOBJECTS\tBYTES\tWHY\ncopy\t4\t11\tnot at the target\n"; got != want {
+		t.Errorf("a target that is not there yet:\n%swant\n%s", got, want)
+	}
+	w.wantStatus(t, ExitFailed, "copy", "--dry-run", filepath.Join(t.TempDir(), "nowhere"), dst)
+}

@@ -1,0 +1,330 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tranship/tranship/agent"
+	"github.com/tranship/tranship/config"
+	"github.com/tranship/tranship/coordinator"
+	"github.com/tranship/tranship/coordinator/ledger"
+	"github.com/tranship/tranship/internal/bus"
+	"github.com/tranship/tranship/internal/pgserver"
+)
+
+// database is the name of the ledger in a private Postgres.
+const database = "tranship"
+
+// How long the parts of a hub may take to come up, and requests to end.
+const (
+	startTimeout   = 2 * time.Minute // recovery of a private Postgres included
+	connectTimeout = 10 * time.Second
+	requestTimeout = time.Second
+)
+
+// A hub is a coordinator with its ledger, its queue and its page, all that a
+// fleet has but agents.
+type hub struct {
+	cfg      config.Config
+	log      *slog.Logger
+	ledger   *ledger.Ledger
+	server   *bus.Server // nil if the queue is elsewhere
+	bus      *bus.Bus
+	postgres *pgserver.Server // nil if the ledger is elsewhere
+	url      string           // of the ledger
+	page     net.Listener
+	metrics  *prometheus.Registry
+
+	coordinator *coordinator.Coordinator
+	closers     []func() // what close calls, last first
+}
+
+// startHub starts everything but the coordinator's own work, which run does.
+// command is named to whoever wants the same data folder. What was started is
+// stopped again if anything fails.
+func startHub(ctx context.Context, cfg config.Config, log *slog.Logger, command string) (*hub, error) {
+	h := &hub{cfg: cfg, log: log, metrics: prometheus.NewRegistry()}
+	h.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := h.start(ctx, command); err != nil {
+		h.close()
+		return nil, err
+	}
+	return h, nil
+}
+
+func (h *hub) start(ctx context.Context, command string) error {
+	release, err := lockData(h.cfg.Data, command)
+	if err != nil {
+		return err
+	}
+	h.onClose(release)
+	// The ports come first: it takes no time to find one in use.
+	if err := h.listen(); err != nil {
+		return err
+	}
+	if err := h.startQueue(ctx); err != nil {
+		return err
+	}
+	if err := h.openLedger(ctx); err != nil {
+		return err
+	}
+	h.coordinator = coordinator.New(h.cfg.Coordinator, coordinator.Deps{
+		Ledger: h.ledger, Bus: h.bus, Log: h.log, Metrics: h.metrics, Version: buildVersion().Version,
+	})
+	return nil
+}
+
+func (h *hub) onClose(f func()) { h.closers = append(h.closers, f) }
+
+// close stops what startHub started, in the opposite order.
+func (h *hub) close() {
+	for i := len(h.closers) - 1; i >= 0; i-- {
+		h.closers[i]()
+	}
+	h.closers = nil
+}
+
+func (h *hub) listen() error {
+	l, err := net.Listen("tcp", h.cfg.HTTP.Listen)
+	if err != nil {
+		return fail(ExitFailed, fmt.Errorf("http.listen %s: %w", h.cfg.HTTP.Listen, err),
+			"another tranship may run there; choose another address with http.listen or TRANSHIP_HTTP_LISTEN")
+	}
+	h.page = l
+	h.onClose(func() { _ = l.Close() }) // closed already when run has returned
+	return nil
+}
+
+// startQueue runs a NATS server here unless there is one elsewhere, and
+// connects.
+func (h *hub) startQueue(ctx context.Context) error {
+	n := h.cfg.NATS
+	o := bus.Options{
+		URL: n.URL.Reveal(), Name: "coordinator", Credentials: n.Credentials, Token: n.Token.Reveal(),
+		Domain: n.Domain, Replicas: n.Replicas, AckWait: time.Duration(n.AckWait), Log: h.log,
+	}
+	if n.URL.IsZero() {
+		s, err := bus.StartServer(ctx, bus.ServerOptions{
+			Dir: filepath.Join(h.cfg.Data, "nats"), Listen: n.Listen, Domain: n.Domain,
+			Token: n.Token.Reveal(), MaxStore: int64(n.MaxStore), Log: h.log,
+		})
+		if err != nil {
+			return fail(ExitFailed, fmt.Errorf("embedded NATS: %w", err), "TRANSHIP_NATS_LISTEN sets nats.listen, TRANSHIP_NATS_URL uses a server that runs already")
+		}
+		h.server = s
+		h.onClose(s.Shutdown)
+		o.Server = s
+	}
+	b, err := connect(ctx, o)
+	if err != nil {
+		return err
+	}
+	h.bus = b
+	h.onClose(b.Close)
+	// The coordinator would do so as well, but wait in silence if it cannot.
+	if err := b.Setup(ctx); err != nil {
+		return fail(ExitFailed, fmt.Errorf("NATS: %w", err), "")
+	}
+	return nil
+}
+
+// connect connects to the queue and says what to look at if that fails.
+func connect(ctx context.Context, o bus.Options) (*bus.Bus, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	b, err := bus.Connect(ctx, o)
+	if err != nil {
+		return nil, fail(ExitUnreachable, fmt.Errorf("NATS cannot be reached: %w", err),
+			"is the coordinator or the NATS server running, and are nats.url (TRANSHIP_NATS_URL) and the token right?")
+	}
+	return b, nil
+}
+
+// openLedger runs a private Postgres unless there is one elsewhere, brings the
+// schema up to date and opens it.
+func (h *hub) openLedger(ctx context.Context) error {
+	h.url = h.cfg.Postgres.URL.Reveal()
+	if h.url == "" {
+		if err := h.startPostgres(ctx); err != nil {
+			return err
+		}
+	}
+	applied, err := ledger.Migrate(ctx, h.url)
+	if err != nil {
+		return ledgerError(err)
+	}
+	if applied > 0 {
+		h.log.InfoContext(ctx, "ledger migrated", "migrations", applied)
+	}
+	h.ledger, err = ledger.Open(ctx, h.url, ledger.Options{
+		Connections: h.cfg.Postgres.Connections, Timeout: time.Duration(h.cfg.Postgres.Timeout), Log: h.log,
+	})
+	if err != nil {
+		return ledgerError(err)
+	}
+	h.onClose(func() {
+		if err := h.ledger.Close(); err != nil {
+			h.log.Warn("ledger not closed in order", "err", err)
+		}
+	})
+	return nil
+}
+
+func (h *hub) startPostgres(ctx context.Context) error {
+	s, err := pgserver.Start(ctx, pgserver.Options{Dir: filepath.Join(h.cfg.Data, "postgres"), Log: h.log})
+	if errors.Is(err, pgserver.ErrNoBinaries) {
+		return fail(ExitFailed, err, "")
+	} else if err != nil {
+		return fail(ExitFailed, fmt.Errorf("private Postgres: %w", err), "its own log is "+filepath.Join(h.cfg.Data, "postgres", "postgres.log"))
+	}
+	h.postgres = s
+	h.onClose(func() {
+		if err := s.Stop(); err != nil {
+			h.log.Warn("private Postgres not stopped in order", "err", err)
+		}
+	})
+	if err := s.CreateDatabase(ctx, database); err != nil {
+		return fmt.Errorf("private Postgres: %w", err)
+	}
+	h.url = s.URL(database)
+	return nil
+}
+
+// ledgerError says what to look at when the ledger cannot be used.
+func ledgerError(err error) error {
+	var network *net.OpError
+	if errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) {
+		return fail(ExitUnreachable, fmt.Errorf("Postgres cannot be reached: %w", err),
+			"is it running, and is postgres.url (TRANSHIP_DATABASE_URL) right?")
+	}
+	return fail(ExitFailed, fmt.Errorf("Postgres: %w", err), "")
+}
+
+// address returns where the page is.
+func (h *hub) address() string { return "http://" + h.page.Addr().String() }
+
+// healthy reports why the coordinator cannot do its work, or nil if it can.
+func (h *hub) healthy(ctx context.Context) error {
+	return errors.Join(h.ledger.Ping(ctx), h.bus.Healthy(ctx))
+}
+
+// startAgent returns an agent in this process, with a connection of its own.
+func (h *hub) startAgent(ctx context.Context, cfg config.Agent) (*agent.Agent, error) {
+	if cfg.Name == "" {
+		cfg.Name = hostName()
+	}
+	all := h.cfg
+	all.Agent = cfg
+	b, err := connect(ctx, agentBus(all, bus.Options{URL: h.cfg.NATS.URL.Reveal(), Server: h.server, Log: h.log}))
+	if err != nil {
+		return nil, err
+	}
+	h.onClose(b.Close)
+	return agent.New(cfg, agent.Deps{
+		Bus: b, Stores: drivers(cfg.Roots), Log: h.log, Metrics: h.metrics,
+		Version: buildVersion().Version, AckWait: time.Duration(h.cfg.NATS.AckWait),
+	})
+}
+
+// run does the coordinator's work, serves the page and runs agents, until ctx
+// ends or a part fails. Agents end first, so that their last results can still
+// be recorded.
+func (h *hub) run(ctx context.Context, agents ...*agent.Agent) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	outliving, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	core, serving := errgroup.WithContext(outliving)
+	context.AfterFunc(serving, stop)
+	core.Go(func() error { return orderly(h.coordinator.Run(serving)) })
+	core.Go(func() error { return h.serve(serving) })
+	core.Go(func() error { return h.watchPostgres(serving) })
+
+	fleet, taking := errgroup.WithContext(ctx)
+	for _, a := range agents {
+		fleet.Go(func() error { return orderly(a.Run(taking)) })
+	}
+	<-taking.Done()
+	err := fleet.Wait()
+	end()
+	return errors.Join(err, core.Wait())
+}
+
+// runWhile runs the hub and its agents while f runs, and f while they run.
+func (h *hub) runWhile(ctx context.Context, f func(context.Context) error, agents ...*agent.Agent) error {
+	return beside(ctx, f, func(ctx context.Context) error { return h.run(ctx, agents...) })
+}
+
+// beside runs both functions; when one ends, the other's context does. It
+// returns their errors but for those that only say so.
+func beside(ctx context.Context, f, g func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		defer cancel()
+		ended <- orderly(g(ctx))
+	}()
+	err := orderly(f(ctx))
+	cancel()
+	return errors.Join(err, <-ended)
+}
+
+// orderly returns nil for an error that only says that the context ended.
+func orderly(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func (h *hub) serve(ctx context.Context) error {
+	srv := &http.Server{
+		Handler:           h.coordinator.Handler(),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(h.log.Handler(), slog.LevelWarn),
+	}
+	stopped := make(chan struct{})
+	context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		// Live views never end by themselves.
+		short, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+		defer cancel()
+		if err := srv.Shutdown(short); err != nil {
+			_ = srv.Close() // ends what did not end in time
+		}
+	})
+	if err := srv.Serve(h.page); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve the page on %s: %w", h.page.Addr(), err)
+	}
+	<-stopped
+	return nil
+}
+
+// watchPostgres reports the end of a private Postgres that nobody stopped.
+func (h *hub) watchPostgres(ctx context.Context) error {
+	if h.postgres == nil {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-h.postgres.Done():
+		return fail(ExitFailed, errors.New("the private Postgres ended by itself"),
+			"its own log is "+filepath.Join(h.cfg.Data, "postgres", "postgres.log")+"; starting again recovers")
+	}
+}

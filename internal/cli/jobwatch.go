@@ -1,0 +1,89 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tranship/tranship/coordinator/api"
+	"github.com/tranship/tranship/internal/work"
+)
+
+func (p *program) jobWatchCommand() *cobra.Command {
+	var (
+		server string
+		out    format
+	)
+	cmd := &cobra.Command{
+		Use:   "watch JOB",
+		Short: "Follow a job to its end; the exit status is the job's",
+		Long: `Follow a job to its end: one line on a terminal, a line of JSON every few
+seconds elsewhere. The exit status is 0 if it succeeded, 3 if it finished with
+failed objects, 1 if it failed and 10 if it was canceled. Stopping the command
+does not stop the job.`,
+		Args: arguments("JOB"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := jobID(args[0])
+			if err != nil {
+				return err
+			}
+			c, err := p.client(server)
+			if err != nil {
+				return err
+			}
+			return p.watch(cmd.Context(), c, id, out)
+		},
+	}
+	serverFlag(cmd, &server)
+	formatFlag(cmd, &out)
+	return cmd
+}
+
+// watch follows a job of a server to its end, writes it and returns what its
+// end means. A server that goes away meanwhile is waited for.
+func (p *program) watch(ctx context.Context, c *api.Client, id work.JobID, out format) error {
+	job, err := c.Job(ctx, id)
+	if err != nil {
+		return answered(err)
+	}
+	shown := newProgress(p.stderr)
+	defer shown.end()
+	shown.show(job.Job)
+	for m, e := range c.Events(ctx, api.StreamQuery{Job: id}) {
+		if !job.State.Open() {
+			break
+		}
+		if err = e; err != nil {
+			p.say("waiting for the server: %v", err)
+		} else if m.Job != nil && m.Job.ID == id {
+			job = *m.Job
+			shown.show(job.Job)
+		}
+	}
+	shown.end()
+	switch {
+	case ctx.Err() != nil:
+		return fail(ExitCanceled, fmt.Errorf("stopped following job %d, which goes on", id),
+			fmt.Sprintf("tranship job watch %d follows it again", id))
+	case err != nil:
+		return answered(err) // the stream ended because of it
+	}
+	tallies, err := c.Tallies(ctx, id)
+	if err != nil {
+		return answered(err)
+	}
+	p.summarize(job.Job, tallyOf(tallies.Failures))
+	if err := writeOne(p.stdout, out, job, jobColumns()); err != nil {
+		return err
+	}
+	return withNext(jobEnd(job.Job), fmt.Sprintf("tranship job failures %d lists them; tranship job retry %d tries them again", id, id))
+}
+
+func tallyOf(list []api.Tally) []work.Tally {
+	tallies := make([]work.Tally, len(list))
+	for i, t := range list {
+		tallies[i] = t.Tally
+	}
+	return tallies
+}

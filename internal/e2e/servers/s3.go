@@ -1,0 +1,148 @@
+package servers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+)
+
+// An S3 is a server that speaks S3.
+type S3 struct {
+	Profile   string // name of its profile in the AWS configuration: versitygw or minio
+	Endpoint  string // http://127.0.0.1:port
+	Region    string
+	AccessKey string
+	SecretKey string
+
+	client *s3.Client
+}
+
+// VersityGW returns the test binary's versitygw: small, quick to start, a
+// plain folder behind it. Its folder cannot hold every key that S3 allows.
+func VersityGW(tb testing.TB) *S3 {
+	tb.Helper()
+	return versitygw.use(tb)
+}
+
+// MinIO returns the test binary's MinIO, or skips the test unless
+// TRANSHIP_TEST_MINIO is 1, because building it takes minutes.
+func MinIO(tb testing.TB) *S3 {
+	tb.Helper()
+	if os.Getenv("TRANSHIP_TEST_MINIO") != "1" {
+		tb.Skip("needs MinIO: set TRANSHIP_TEST_MINIO=1; .ci/run does")
+	}
+	return minio.use(tb)
+}
+
+// Client returns a plain SDK client of the server, to look behind the
+// product's back.
+func (s *S3) Client() *s3.Client { return s.client }
+
+// CreateBucket creates a bucket; one that is there already is no error.
+func (s *S3) CreateBucket(tb testing.TB, name string) {
+	tb.Helper()
+	_, err := s.client.CreateBucket(tb.Context(), &s3.CreateBucketInput{Bucket: &name})
+	var owned *types.BucketAlreadyOwnedByYou
+	if err != nil && !errors.As(err, &owned) {
+		tb.Fatalf("create bucket %s on %s: %v", name, s.Profile, err)
+	}
+}
+
+// URL returns the store URL of a prefix in a bucket.
+func (s *S3) URL(bucket, prefix string) string {
+	u := url.URL{Scheme: "s3", Host: bucket, Path: "/" + prefix, RawQuery: url.Values{
+		"endpoint":       {s.Endpoint},
+		"profile":        {s.Profile},
+		"region":         {s.Region},
+		"use_path_style": {"true"},
+	}.Encode()}
+	return u.String()
+}
+
+// WriteProfiles writes an AWS configuration and a credentials file with one
+// profile per server to dir, and returns the environment variables, as
+// NAME=value, that make a program use them.
+func WriteProfiles(dir string, profiles map[string]*S3) ([]string, error) {
+	var conf, creds strings.Builder
+	for name, s := range profiles {
+		fmt.Fprintf(&conf, "[profile %s]\nregion = %s\nendpoint_url = %s\ns3 =\n  addressing_style = path\n\n", name, s.Region, s.Endpoint)
+		fmt.Fprintf(&creds, "[%s]\naws_access_key_id = %s\naws_secret_access_key = %s\n\n", name, s.AccessKey, s.SecretKey)
+	}
+	env := make([]string, 0, 2)
+	for _, f := range []struct{ variable, file, text string }{
+		{"AWS_CONFIG_FILE", "aws-config", conf.String()},
+		{"AWS_SHARED_CREDENTIALS_FILE", "aws-credentials", creds.String()},
+	} {
+		path := filepath.Join(dir, f.file)
+		// Replaced as a whole: a store may be reading it.
+		if err := os.WriteFile(path+".new", []byte(f.text), 0o600); err != nil {
+			return nil, err
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			return nil, err
+		}
+		env = append(env, f.variable+"="+path)
+	}
+	return env, nil
+}
+
+// shared are the profiles that this process and its children can use.
+var shared struct {
+	sync.Mutex
+	dir     string
+	servers map[string]*S3
+}
+
+// shareProfiles makes the server's profile known to this process.
+func shareProfiles(s *S3) error {
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.dir == "" {
+		dir, err := os.MkdirTemp("", "tranship-profiles-")
+		if err != nil {
+			return err
+		}
+		shared.dir, shared.servers = dir, make(map[string]*S3)
+	}
+	shared.servers[s.Profile] = s
+	env, err := WriteProfiles(shared.dir, shared.servers)
+	if err != nil {
+		return err
+	}
+	for _, e := range env {
+		name, value, _ := strings.Cut(e, "=")
+		if err := os.Setenv(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func newClient(s *S3) *s3.Client {
+	return s3.New(s3.Options{
+		BaseEndpoint:     &s.Endpoint,
+		Region:           s.Region,
+		UsePathStyle:     true,
+		HTTPClient:       &http.Client{Transport: &http.Transport{}},
+		RetryMaxAttempts: 1,
+		Credentials: aws.NewCredentialsCache(
+			credentials.NewStaticCredentialsProvider(s.AccessKey, s.SecretKey, "")),
+	})
+}
+
+func (s *S3) ping(ctx context.Context) error {
+	_, err := s.client.ListBuckets(ctx, &s3.ListBucketsInput{})
+	return err
+}

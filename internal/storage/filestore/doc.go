@@ -1,0 +1,52 @@
+// Package filestore keeps objects as the files of a folder: file:///folder.
+//
+// # Promises
+//
+// A Put is atomic and durable: the bytes go to a nameless or reserved file in
+// the same directory, are checked against every sum that was given, synced,
+// and only then take the key's name; then the directory is synced. A reader
+// gets the version it asked for or an error: the file's size, time and inode
+// are compared before the first byte and after the last. A listing is in the
+// order of the keys' bytes, needs no more memory for a large folder than for a
+// small one, and fails with the folder's name when it cannot read it all.
+//
+// # Keys
+//
+// A key is the path below the folder, byte for byte. Keys that no path can
+// hold are refused with work.Unsupported: those with an empty part ("//", a
+// leading "/"), with a part ".", "..", or of more bytes than the file system
+// takes, with a NUL, and those that would need one name to be both a file and
+// a folder ("k" and "k/x"). Names of the form .tranship-*.tmp are ours: they
+// are refused as keys and never listed. Such a file is left behind only by a
+// multipart upload under way or by a crash where the file system has no
+// nameless files. Beginning a multipart upload removes those of its folder that
+// nobody has written to for a day.
+//
+// A key that ends in "/" is a marker, an empty object that stands for a
+// folder: it is kept as a directory with a mark in its extended attributes.
+// Folders without that mark are no objects, empty or not, unless the URL says
+// empty_dirs=list: then those that hold nothing are listed as markers.
+//
+// # What is no file
+//
+// Symbolic links are never followed below the store's folder, in a listing as
+// little as in a key, so that no key leads out of the folder or to the same
+// file twice. A listing that meets one fails, for leaving it out could lose
+// data in silence; with symlinks=skip in the URL it is left out. The same
+// holds for FIFOs, sockets and devices under special=skip.
+//
+// # Metadata and checksums
+//
+// Content headers, user metadata and the checksums taken while writing are
+// kept in the extended attribute user.tranship, bound to the file's size and
+// modification time: once the file is changed by others they no longer count.
+// It is a query string, so getfattr shows it. Where the file system has no
+// such attributes, Traits say that metadata is not kept. The content type of
+// other files is guessed from the extension. The modification time is the
+// file's own.
+//
+// # Concurrency
+//
+// A Store holds no open files and no state; every call walks from the allowed
+// root again, so a folder may be replaced or mounted over between calls.
+package filestore

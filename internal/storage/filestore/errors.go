@@ -1,0 +1,87 @@
+package filestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tranship/tranship/internal/storage"
+	"github.com/tranship/tranship/internal/work"
+)
+
+// fail turns any error into the store's own kind, with a fault and, where
+// something can be done about it, a hint.
+func (s *Store) fail(op, key string, err error) error {
+	e := &storage.Error{Op: op, Store: s.url, Key: key, Err: err, Fault: storage.FaultOf(err)}
+	var own *problem
+	if errors.As(err, &own) {
+		e.Fault, e.Hint = own.fault, own.hint
+		return e
+	}
+	var no unix.Errno
+	if errors.As(err, &no) {
+		e.Fault, e.Hint = fault(no)
+	}
+	return e
+}
+
+// fault says what an error number of the system means for a job.
+func fault(no unix.Errno) (work.Fault, string) {
+	switch no {
+	case unix.ENOENT:
+		return work.NotFound, ""
+	case unix.EACCES, unix.EPERM:
+		return work.Denied, "let the agent's user read and write the folder"
+	case unix.EROFS:
+		return work.Denied, "the file system is mounted read-only"
+	case unix.ENOSPC, unix.EDQUOT:
+		return work.Transient, "the disk is full"
+	case unix.ENAMETOOLONG, unix.EILSEQ, unix.EINVAL:
+		return work.Unsupported, "the file system takes no such name"
+	case unix.ENOTDIR, unix.EISDIR:
+		return work.Unsupported, "one name cannot be both a file and a folder"
+	case unix.EFBIG, unix.EOPNOTSUPP:
+		return work.Unsupported, ""
+	}
+	return work.Transient, ""
+}
+
+// A problem is an error of this package with its fault.
+type problem struct {
+	fault work.Fault
+	text  string
+	hint  string
+	cause error
+}
+
+func (p *problem) Error() string {
+	if p.cause != nil {
+		return p.text + ": " + p.cause.Error()
+	}
+	return p.text
+}
+
+func (p *problem) Unwrap() error { return p.cause }
+
+func problemf(fault work.Fault, format string, args ...any) *problem {
+	return &problem{fault: fault, text: fmt.Sprintf(format, args...)}
+}
+
+// live returns the context's error as the store's own, if there is one.
+func (s *Store) live(ctx context.Context, op, key string) error {
+	if err := ctx.Err(); err != nil {
+		return s.fail(op, key, err)
+	}
+	return nil
+}
+
+// retry repeats a system call that a signal interrupted.
+func retry(call func() error) error {
+	for {
+		if err := call(); err != unix.EINTR {
+			return err
+		}
+	}
+}

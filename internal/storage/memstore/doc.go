@@ -1,0 +1,11 @@
+// Package memstore keeps objects in the memory of this process, for tests and
+// trials: mem://name/prefix names the same store wherever it is opened.
+//
+// It promises everything that storage.Store asks and refuses no key but the
+// empty one. An ETag is the MD5 of the content; every Put is checked against
+// all the sums it is given; a store copies from other memory stores without
+// moving bytes, and takes parts.
+//
+// Stored objects are never changed in place: an overwrite puts another object
+// under the key. A reader therefore goes on reading the version it opened.
+package memstore

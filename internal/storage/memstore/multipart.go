@@ -1,0 +1,134 @@
+package memstore
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/tranship/tranship/internal/storage"
+	"github.com/tranship/tranship/internal/work"
+)
+
+// An upload holds the parts of an object to be. It is guarded by its bucket's mu.
+type upload struct {
+	key   string
+	parts map[int]part
+}
+
+type part struct {
+	data []byte
+	tag  string
+}
+
+// Limits implements storage.Multipart.
+func (s *Store) Limits() storage.Limits {
+	return storage.Limits{MinPart: 1, MaxPart: 1 << 30, MaxObject: 1 << 40, MaxParts: 10_000}
+}
+
+// Begin implements storage.Multipart.
+func (s *Store) Begin(ctx context.Context, key string, size, partSize int64, _ storage.PutOptions) (storage.Upload, error) {
+	if err := ctx.Err(); err != nil {
+		return storage.Upload{}, s.fail("begin", key, work.Transient, err)
+	}
+	if key == "" || size < 1 || partSize < 1 {
+		return storage.Upload{}, s.fail("begin", key, work.Invalid, fmt.Errorf("%d bytes in parts of %d", size, partSize))
+	}
+	b := s.bucket
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lastID++
+	id := strconv.Itoa(b.lastID)
+	b.uploads[id] = &upload{key: s.prefix + key, parts: map[int]part{}}
+	return storage.Upload{Key: key, ID: id, Size: size, Part: partSize}, nil
+}
+
+// upload returns the upload u. It is called with the bucket's mu held.
+func (s *Store) upload(op string, u storage.Upload) (*upload, error) {
+	up := s.bucket.uploads[u.ID]
+	if up == nil || up.key != s.prefix+u.Key {
+		return nil, s.fail(op, u.Key, work.NotFound, fmt.Errorf("no upload %s", u.ID))
+	}
+	return up, nil
+}
+
+// PutPart implements storage.Multipart.
+func (s *Store) PutPart(ctx context.Context, u storage.Upload, n int, body io.Reader, size int64, want storage.Sums) (storage.Part, error) {
+	if n < 1 || n > s.Limits().MaxParts {
+		return storage.Part{}, s.fail("put part", u.Key, work.Invalid, fmt.Errorf("part %d", n))
+	}
+	data, sums, err := s.read(ctx, "put part", u.Key, body, size, want)
+	if err != nil {
+		return storage.Part{}, err
+	}
+	s.bucket.mu.Lock()
+	defer s.bucket.mu.Unlock()
+	up, err := s.upload("put part", u)
+	if err != nil {
+		return storage.Part{}, err
+	}
+	p := part{data: data, tag: hex.EncodeToString(sums.MD5)}
+	up.parts[n] = p
+	return storage.Part{N: n, Size: size, Tag: p.tag, Sums: sums}, nil
+}
+
+// Commit implements storage.Multipart.
+func (s *Store) Commit(ctx context.Context, u storage.Upload, parts []storage.Part, opts storage.PutOptions) (storage.Info, error) {
+	if err := ctx.Err(); err != nil {
+		return storage.Info{}, s.fail("commit", u.Key, work.Transient, err)
+	}
+	data, err := s.assemble(u, parts)
+	if err != nil {
+		return storage.Info{}, err
+	}
+	d := storage.NewDigest(vouched | opts.Sums.Algos())
+	d.Write(data)
+	sums := d.Sums()
+	if _, differ := opts.Sums.Compare(sums); differ != 0 {
+		return storage.Info{}, s.fail("commit", u.Key, work.Corrupt, fmt.Errorf("%s of the parts together is not the expected one", differ))
+	}
+	o := s.object(u.Key, data, sums, opts.Meta)
+	s.bucket.put(o)
+	s.bucket.mu.Lock()
+	defer s.bucket.mu.Unlock()
+	delete(s.bucket.uploads, u.ID)
+	return s.outer(o), nil
+}
+
+// assemble joins the parts and checks that they are all, in order, and the
+// ones the caller knows of.
+func (s *Store) assemble(u storage.Upload, parts []storage.Part) ([]byte, error) {
+	s.bucket.mu.Lock()
+	defer s.bucket.mu.Unlock()
+	up, err := s.upload("commit", u)
+	if err != nil {
+		return nil, err
+	}
+	var data []byte
+	for i, p := range parts {
+		have, ok := up.parts[p.N]
+		switch {
+		case p.N != i+1:
+			return nil, s.fail("commit", u.Key, work.Invalid, fmt.Errorf("part %d stands in place %d", p.N, i+1))
+		case !ok || have.tag != p.Tag:
+			return nil, s.fail("commit", u.Key, work.Corrupt, fmt.Errorf("part %d is not the one that was stored", p.N))
+		}
+		data = append(data, have.data...)
+	}
+	if int64(len(data)) != u.Size {
+		return nil, s.fail("commit", u.Key, work.Corrupt, fmt.Errorf("parts are %d of %d bytes", len(data), u.Size))
+	}
+	return data, nil
+}
+
+// Abort implements storage.Multipart.
+func (s *Store) Abort(ctx context.Context, u storage.Upload) error {
+	if err := ctx.Err(); err != nil {
+		return s.fail("abort", u.Key, work.Transient, err)
+	}
+	s.bucket.mu.Lock()
+	defer s.bucket.mu.Unlock()
+	delete(s.bucket.uploads, u.ID)
+	return nil
+}

@@ -1,0 +1,202 @@
+package s3store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/auth"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// A client is one S3 service under one identity. Stores with equal options
+// share it, and with it its connections and its credentials.
+type client struct {
+	options   options // its name among the open clients
+	aws       s3.Options
+	transport *http.Transport
+	signer    *v4.Signer
+	stall     time.Duration // how long the network may keep a request waiting
+	maxCopy   int64         // bytes that the server copies in one request
+	copyPart  int64         // bytes of a part that the server copies, at least
+	skew      atomic.Int64  // how far the server's clock is ahead, in nanoseconds
+
+	users int // stores; guarded by open.mu
+}
+
+// open are the clients in use.
+var open = struct {
+	mu      sync.Mutex
+	clients map[options]*client
+}{clients: make(map[options]*client)}
+
+// acquire returns the client for o; every call needs one of release.
+func acquire(ctx context.Context, o options) (*client, error) {
+	open.mu.Lock()
+	defer open.mu.Unlock()
+	c, ok := open.clients[o]
+	if !ok {
+		var err error
+		if c, err = newClient(ctx, o); err != nil {
+			return nil, err
+		}
+		open.clients[o] = c
+	}
+	c.users++
+	return c, nil
+}
+
+func (c *client) release() {
+	open.mu.Lock()
+	defer open.mu.Unlock()
+	if c.users--; c.users == 0 {
+		delete(open.clients, c.options)
+		c.transport.CloseIdleConnections()
+	}
+}
+
+// newClient reads the configuration as every AWS tool does: environment,
+// shared files, profile, instance role. It sends nothing.
+func newClient(ctx context.Context, o options) (*client, error) {
+	load := []func(*config.LoadOptions) error{
+		config.WithHTTPClient(awshttp.NewBuildableClient().
+			WithTransportOptions(tune).
+			WithDialerOptions(func(d *net.Dialer) { d.Timeout = 10 * time.Second })),
+	}
+	if o.profile != "" {
+		load = append(load, config.WithSharedConfigProfile(o.profile))
+	}
+	if o.region != "" {
+		load = append(load, config.WithRegion(o.region))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, load...)
+	if err != nil {
+		return nil, fmt.Errorf("load the AWS configuration: %w", err)
+	}
+	buildable, ok := cfg.HTTPClient.(*awshttp.BuildableClient)
+	if !ok {
+		return nil, fmt.Errorf("the AWS configuration brings an HTTP client of type %T", cfg.HTTPClient)
+	}
+	c := &client{
+		options:   o,
+		stall:     stall,
+		maxCopy:   maxCopy,
+		copyPart:  512 << 20,
+		transport: buildable.GetTransport(),
+		aws:       s3.NewFromConfig(cfg, o.apply).Options(),
+		signer:    v4.NewSigner(func(s *v4.SignerOptions) { s.DisableURIPathEscaping = true }),
+	}
+	if c.aws.Region == "" {
+		if c.aws.BaseEndpoint == nil {
+			return nil, errNoRegion
+		}
+		c.aws.Region = "us-east-1" // what nearly every other server than AWS goes by
+	}
+	return c, nil
+}
+
+var errNoRegion = errors.New("no region: add ?region=… to the URL, or set AWS_REGION or the profile's region")
+
+// tune makes a transport fit for many streams at once. Every stream has a
+// connection of its own (no HTTP/2): one connection's flow control would cap
+// them all. Bodies arrive as they are stored (no transparent gunzip). There
+// is no limit on the time a request may take; the watchdog of each call sees
+// to it that it makes progress.
+func tune(t *http.Transport) {
+	t.MaxIdleConns = 0 // no limit
+	t.MaxIdleConnsPerHost = 1024
+	t.MaxConnsPerHost = 0
+	t.IdleConnTimeout = 60 * time.Second
+	t.TLSHandshakeTimeout = 15 * time.Second
+	t.DisableCompression = true
+	t.ReadBufferSize = 64 << 10
+	t.WriteBufferSize = 64 << 10
+	t.ForceAttemptHTTP2 = false
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	t.Protocols = protocols
+}
+
+// apply sets what a URL may say beyond the shared configuration.
+func (o options) apply(s *s3.Options) {
+	if o.endpoint != "" {
+		s.BaseEndpoint = aws.String(o.endpoint)
+	}
+	if s.BaseEndpoint != nil && !strings.Contains(*s.BaseEndpoint, "://") {
+		scheme := "https://"
+		if o.disableHTTPS {
+			scheme = "http://"
+		}
+		s.BaseEndpoint = aws.String(scheme + *s.BaseEndpoint)
+	}
+	s.UsePathStyle = s.UsePathStyle || o.pathStyle
+	s.UseAccelerate = s.UseAccelerate || o.accelerate
+	if o.anonymous {
+		s.Credentials = aws.AnonymousCredentials{}
+	}
+	if o.dualStack {
+		s.EndpointOptions.UseDualStackEndpoint = aws.DualStackEndpointStateEnabled
+	}
+	if o.fips {
+		s.EndpointOptions.UseFIPSEndpoint = aws.FIPSEndpointStateEnabled
+	}
+	s.EndpointOptions.DisableHTTPS = s.EndpointOptions.DisableHTTPS || o.disableHTTPS
+}
+
+// A place is where a bucket answers and how requests to it are signed.
+type place struct {
+	scheme, host string
+	path         string // of the bucket, without a slash at the end
+	service      string // names used in signatures
+	region       string
+}
+
+// locate finds the place of a bucket. It sends nothing.
+func (c *client) locate(ctx context.Context, bucket string) (place, error) {
+	e, err := c.aws.EndpointResolverV2.ResolveEndpoint(ctx, s3.EndpointParameters{
+		Bucket:         &bucket,
+		Region:         &c.aws.Region,
+		Endpoint:       c.aws.BaseEndpoint,
+		ForcePathStyle: &c.aws.UsePathStyle,
+		Accelerate:     &c.aws.UseAccelerate,
+		UseDualStack:   aws.Bool(c.aws.EndpointOptions.UseDualStackEndpoint == aws.DualStackEndpointStateEnabled),
+		UseFIPS:        aws.Bool(c.aws.EndpointOptions.UseFIPSEndpoint == aws.FIPSEndpointStateEnabled),
+		UseArnRegion:   &c.aws.UseARNRegion,
+	}.WithDefaults())
+	if err != nil {
+		return place{}, fmt.Errorf("find the endpoint of bucket %s: %w", bucket, err)
+	}
+	p := place{scheme: e.URI.Scheme, host: e.URI.Host, service: "s3", region: c.aws.Region}
+	if c.aws.EndpointOptions.DisableHTTPS && c.aws.BaseEndpoint == nil {
+		p.scheme = "http"
+	}
+	p.path = strings.TrimSuffix(e.URI.EscapedPath(), "/")
+
+	schemes, _ := auth.GetAuthOptions(&e.Properties)
+	if len(schemes) == 0 {
+		return p, nil
+	}
+	i := slices.IndexFunc(schemes, func(o *auth.Option) bool { return o.SchemeID == "sigv4" })
+	if i < 0 {
+		return place{}, fmt.Errorf("bucket %s wants requests signed by %s: directory buckets and multi-region access points are not supported", bucket, schemes[0].SchemeID)
+	}
+	if name, ok := smithyhttp.GetSigV4SigningName(&schemes[i].SignerProperties); ok {
+		p.service = name
+	}
+	if region, ok := smithyhttp.GetSigV4SigningRegion(&schemes[i].SignerProperties); ok {
+		p.region = region
+	}
+	return p, nil
+}

@@ -1,0 +1,118 @@
+package s3store
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tranship/tranship/internal/storage"
+	"github.com/tranship/tranship/internal/work"
+)
+
+const (
+	maxCopy     = 5 << 30 // bytes of one CopyObject
+	copyStreams = 4       // parts of one object that the server copies at once
+)
+
+// CopyFrom lets the server copy, if src is a store of the same service under
+// the same identity. Metadata goes along, also what Meta does not tell of.
+func (s *Store) CopyFrom(ctx context.Context, key string, src storage.Store, in storage.Info, opts storage.PutOptions) (storage.Info, error) {
+	out, err := s.copyFrom(ctx, key, src, in)
+	return out, s.fail("copy to", key, err)
+}
+
+func (s *Store) copyFrom(ctx context.Context, key string, src storage.Store, in storage.Info) (storage.Info, error) {
+	from, ok := src.(*Store)
+	if !ok || from.client != s.client {
+		return storage.Info{}, refuse(work.Unsupported, "the stores are not of one service and identity")
+	}
+	if err := s.keeps(ctx, key); err != nil {
+		return storage.Info{}, err
+	}
+	if in.Size > s.client.maxCopy {
+		return s.copyParts(ctx, key, from, in)
+	}
+	_, body, err := s.roundTrip(ctx, &request{
+		method: http.MethodPut, key: s.prefix + key, header: from.asSource(in), wait: thinking,
+	})
+	if err != nil {
+		return storage.Info{}, err
+	}
+	var result answerXML
+	if err := decode(body, &result); err != nil {
+		return storage.Info{}, err
+	}
+	return result.info(key, in.Size), nil
+}
+
+// asSource returns the headers that name an object as the source of a copy.
+func (s *Store) asSource(in storage.Info) http.Header {
+	h := http.Header{"X-Amz-Copy-Source": {escapePath(s.bucket + "/" + s.prefix + in.Key)}}
+	if in.ETag != "" {
+		h["X-Amz-Copy-Source-If-Match"] = []string{quote(in.ETag)}
+	}
+	return h
+}
+
+// copyParts copies an object that is too big for one request.
+func (s *Store) copyParts(ctx context.Context, key string, from *Store, in storage.Info) (storage.Info, error) {
+	now, err := from.Stat(ctx, in.Key)
+	if err != nil {
+		return storage.Info{}, err
+	}
+	if in.ETag != "" && now.ETag != in.ETag {
+		return storage.Info{}, refuse(work.SrcChanged, "its version is now %q, was %q", now.ETag, in.ETag)
+	}
+	limits := s.Limits()
+	part := max(s.client.copyPart, (now.Size+int64(limits.MaxParts)-1)/int64(limits.MaxParts))
+	u, err := s.begin(ctx, key, now.Size, part, now.Meta, nil)
+	if err != nil {
+		return storage.Info{}, err
+	}
+	parts := make([]storage.Part, (now.Size+part-1)/part)
+	group, copying := errgroup.WithContext(ctx)
+	group.SetLimit(copyStreams)
+	for i := range parts {
+		group.Go(func() (err error) {
+			parts[i], err = s.copyPart(copying, u, i+1, from, now)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+		defer cancel()
+		if left := s.Abort(ctx, u); left != nil {
+			err = fmt.Errorf("%w; also: %v", err, left)
+		}
+		return storage.Info{}, err
+	}
+	return s.commit(ctx, u, parts, storage.PutOptions{})
+}
+
+func (s *Store) copyPart(ctx context.Context, u storage.Upload, n int, from *Store, in storage.Info) (storage.Part, error) {
+	_, id, err := idOf(u)
+	if err != nil {
+		return storage.Part{}, err
+	}
+	first := int64(n-1) * u.Part
+	size := min(u.Part, u.Size-first)
+	h := from.asSource(in)
+	h["X-Amz-Copy-Source-Range"] = []string{fmt.Sprintf("bytes=%d-%d", first, first+size-1)}
+	_, body, err := s.roundTrip(ctx, &request{
+		method: http.MethodPut, key: s.prefix + u.Key,
+		query:  "partNumber=" + strconv.Itoa(n) + "&uploadId=" + escapeQuery(id),
+		header: h, wait: thinking,
+	})
+	if err != nil {
+		return storage.Part{}, fmt.Errorf("part %d: %w", n, err)
+	}
+	var result answerXML
+	if err := decode(body, &result); err != nil {
+		return storage.Part{}, err
+	}
+	return storage.Part{N: n, Size: size, Tag: unquote(result.ETag)}, nil
+}

@@ -1,0 +1,71 @@
+package s3store
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+
+	"github.com/tranship/tranship/internal/storage"
+)
+
+// options are what a store's URL says about the service and the identity. They
+// are comparable: stores with equal options share a client.
+type options struct {
+	region       string
+	endpoint     string
+	profile      string
+	pathStyle    bool
+	disableHTTPS bool
+	anonymous    bool
+	dualStack    bool
+	fips         bool
+	accelerate   bool
+}
+
+// known are the query parameters that a store's URL may have: those of the Go
+// CDK's s3blob that have a meaning here, under the same names.
+var known = []string{
+	"accelerate", "anonymous", "awssdk", "disable_https", "dualstack", "endpoint", "fips", "hostname_immutable",
+	"prefix", "profile", "region", "request_checksum_calculation", "response_checksum_validation",
+	"s3ForcePathStyle", "use_path_style",
+}
+
+// parseURL splits a store's URL into bucket, prefix and options.
+func parseURL(u *url.URL) (bucket, prefix string, o options, err error) {
+	if u.Host == "" {
+		return "", "", o, errors.New("no bucket: write s3://bucket or s3://bucket/prefix")
+	}
+	if err := storage.CheckQuery(u, known...); err != nil {
+		return "", "", o, err
+	}
+	if prefix, err = storage.Prefix(u); err != nil {
+		return "", "", o, err
+	}
+	q := u.Query()
+	o = options{region: q.Get("region"), endpoint: q.Get("endpoint"), profile: q.Get("profile")}
+	// An endpoint whose host name must stay as it is leaves only the path for
+	// the bucket.
+	var legacy, immutable bool
+	for name, field := range map[string]*bool{
+		"use_path_style": &o.pathStyle, "s3ForcePathStyle": &legacy, "hostname_immutable": &immutable,
+		"disable_https": &o.disableHTTPS, "anonymous": &o.anonymous, "dualstack": &o.dualStack,
+		"fips": &o.fips, "accelerate": &o.accelerate,
+	} {
+		if text := q.Get(name); text != "" {
+			if *field, err = strconv.ParseBool(text); err != nil {
+				return "", "", o, fmt.Errorf("parameter %s is %q, want true or false", name, text)
+			}
+		}
+	}
+	o.pathStyle = o.pathStyle || legacy || immutable
+	// These are read so that URLs made for the Go CDK work. What they choose
+	// between does not arise: the checksums that the source vouches for are
+	// sent, those of an answer are reported, and others are not made up.
+	for _, name := range []string{"request_checksum_calculation", "response_checksum_validation"} {
+		if text := q.Get(name); text != "" && text != "when_supported" && text != "when_required" {
+			return "", "", o, fmt.Errorf("parameter %s is %q, want when_supported or when_required", name, text)
+		}
+	}
+	return u.Host, prefix, o, nil
+}

@@ -1,0 +1,143 @@
+package s3store
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/tranship/tranship/internal/storage"
+	"github.com/tranship/tranship/internal/work"
+)
+
+// setTrailer makes the request carry its body's checksum behind the body, for
+// the server to check: the one way to prove a body that is read only once
+// without holding it in memory. The body is framed as one chunk, as the SDKs
+// do for a body of known length.
+func setTrailer(r *request, alg *algorithm) {
+	r.header["Content-Encoding"] = []string{"aws-chunked"}
+	r.header["X-Amz-Decoded-Content-Length"] = []string{strconv.FormatInt(r.size, 10)}
+	r.header["X-Amz-Trailer"] = []string{strings.ToLower(alg.header)}
+	r.payload = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+	t := &trailed{src: r.body, alg: alg, size: r.size}
+	t.start()
+	r.size += int64(len(t.rest) + len(t.foot(make([]byte, alg.length))))
+	r.body = t
+	if seeker, ok := t.src.(io.Seeker); ok {
+		if at, err := seeker.Seek(0, io.SeekCurrent); err == nil {
+			r.body = seekable{t, at}
+		}
+	}
+}
+
+// trailers reports whether bodies that nothing is known of should have a
+// trailer: where the server understands it, which is asked once per store.
+//
+// Some servers take a body that breaks off for a whole one and put it in the
+// place of a good object, unless there is a checksum to tell them. Amazon's
+// does not need it.
+func (s *Store) trailers(ctx context.Context) (bool, error) {
+	if s.client.aws.BaseEndpoint == nil {
+		return false, nil
+	}
+	s.asked.Lock()
+	defer s.asked.Unlock()
+	if s.trailed != nil {
+		return *s.trailed, nil
+	}
+	const text = "123456789" // with the CRC32C e3069283
+	key := s.prefix + probeName()
+	r := &request{method: http.MethodPut, key: key, header: make(http.Header), body: strings.NewReader(text), size: int64(len(text))}
+	setTrailer(r, crc32c)
+	answer, _, err := s.roundTrip(ctx, r)
+	if f := faultOf(err); err != nil && f != work.Invalid && f != work.Unsupported && f != work.Denied {
+		return false, err
+	}
+	knows := err == nil && answer.Get(crc32c.header) == "4waSgw=="
+	if err == nil {
+		// If it cannot be removed, it is an object more that nobody minds.
+		_, _, _ = s.roundTrip(ctx, &request{method: http.MethodDelete, key: key})
+	}
+	s.trailed = &knows
+	return knows, nil
+}
+
+// A trailed is a body in its frame.
+type trailed struct {
+	src  io.Reader
+	alg  *algorithm
+	size int64
+
+	left int64 // of src
+	sum  *storage.Digest
+	rest string // of the frame, to come before more of src
+	done bool   // rest is the frame's end
+}
+
+// start makes t begin with the frame's head.
+func (t *trailed) start() {
+	t.left, t.sum, t.done = t.size, storage.NewDigest(t.alg.algo), false
+	if t.size > 0 {
+		t.rest = strconv.FormatInt(t.size, 16) + "\r\n"
+	}
+}
+
+// foot is the frame's end.
+func (t *trailed) foot(sum []byte) string {
+	text := "0\r\n" + strings.ToLower(t.alg.header) + ":" + base64.StdEncoding.EncodeToString(sum) + "\r\n\r\n"
+	if t.size > 0 {
+		text = "\r\n" + text
+	}
+	return text
+}
+
+// Read implements io.Reader.
+func (t *trailed) Read(p []byte) (int, error) {
+	switch {
+	case t.rest != "":
+		n := copy(p, t.rest)
+		t.rest = t.rest[n:]
+		return n, nil
+	case t.done:
+		return 0, io.EOF
+	case t.left == 0:
+		if err := atEnd(t.src); err != nil {
+			return 0, err
+		}
+		t.rest, t.done = t.foot(t.sum.Sums().Get(t.alg.algo)), true
+		return t.Read(p)
+	}
+	n, err := t.src.Read(p[:min(int64(len(p)), t.left)])
+	_, _ = t.sum.Write(p[:n]) // never fails
+	t.left -= int64(n)
+	switch {
+	case err == io.EOF && t.left > 0:
+		return n, fmt.Errorf("%w: %d bytes are missing", errLength, t.left)
+	case err == io.EOF:
+		err = nil // the end of the frame is to come
+	}
+	return n, err
+}
+
+// A seekable is a trailed whose source can be read again.
+type seekable struct {
+	*trailed
+	start int64
+}
+
+// Seek goes to the start, where it stands before it is read.
+func (s seekable) Seek(offset int64, whence int) (int64, error) {
+	if offset != 0 || whence == io.SeekEnd {
+		return 0, fmt.Errorf("seek to %d", offset)
+	}
+	if whence == io.SeekStart {
+		if _, err := s.src.(io.Seeker).Seek(s.start, io.SeekStart); err != nil {
+			return 0, err
+		}
+		s.trailed.start()
+	}
+	return 0, nil
+}
