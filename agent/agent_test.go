@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -272,16 +273,16 @@ func TestItemOfForgottenJobGoesBack(t *testing.T) {
 	door := newDoorkeeper()
 	r.dst = door
 	ctx := testContext(t)
-	if err := r.hub.SetJob(ctx, 1, work.JobControl{State: work.Running}); err != nil {
-		t.Fatal(err)
-	}
 	r.publish(item(1, objects(t, r.src, 1, 100)...))
 	r.start()
 	door.knocks(t, 1)
-	if err := r.hub.DropJob(ctx, 1); err != nil {
-		t.Fatal(err)
-	}
-	door.knocks(t, 1) // it came again
+	r.eventually("it comes again", func() bool {
+		// The agent may have begun to watch in between, and then knows of nothing.
+		if err := errors.Join(r.hub.SetJob(ctx, 1, work.JobControl{State: work.Running}), r.hub.DropJob(ctx, 1)); err != nil {
+			t.Fatal(err)
+		}
+		return door.puts.Load() > 1
+	})
 	close(door.open)
 	allCopied(t, r.results(func(rs []work.Result) bool { return len(rs) > 0 })[0], 1)
 }

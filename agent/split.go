@@ -4,8 +4,11 @@ import (
 	"github.com/tranship/tranship/internal/work"
 )
 
-// leave cuts what a scan leaves over into ranges for new scan items: two where
-// a plausible middle can be guessed, so that agents can list side by side.
+// mostCuts is how many cuts are made in what a scan leaves over.
+const mostCuts = 3
+
+// leave cuts what a scan leaves over into ranges for new scan items, so that
+// agents can list side by side.
 //
 // first and last are the ends of the keys that were seen; the rest begins
 // behind last and goes up to upto.
@@ -13,36 +16,40 @@ func leave(first, last, upto string) []work.Range {
 	if upto != "" && last >= upto {
 		return nil
 	}
-	if mid, ok := middle(first, last, upto); ok {
-		return []work.Range{{After: last, Upto: mid}, {After: mid, Upto: upto}}
+	var rest []work.Range
+	at := last
+	for _, cut := range cuts(first, last, upto) {
+		rest = append(rest, work.Range{After: at, Upto: cut})
+		at = cut
 	}
-	return []work.Range{{After: last, Upto: upto}}
+	return append(rest, work.Range{After: at, Upto: upto})
 }
 
-// middle guesses a key that halves what lies between last and upto. It is
-// plain text and lies strictly between the two.
+// cuts guesses keys that divide what lies between last and upto, in ascending
+// order. They are plain text and lie strictly between the two.
 //
-// Keys mostly count up: in digits or letters at the place where the first and
-// the last key that were seen begin to differ. The guess is the middle between
-// the byte that stands there now and the last of its kind; where that byte is
-// the last of its kind, the place before it counts next. Only if no place is
-// of that sort, the middle of all printable bytes is taken.
-func middle(first, last, upto string) (string, bool) {
+// Keys mostly count up: in digits or letters, at the place where the first and
+// the last key that were seen begin to differ, and more slowly at the places
+// before it. A cut is made at each of these, halfway between the byte that
+// stands there now and the last of its kind. Only if that byte is the last of
+// its kind everywhere, one is made halfway through all printable bytes.
+func cuts(first, last, upto string) []string {
 	differ := 0
 	for differ < len(first) && differ < len(last) && first[differ] == last[differ] {
 		differ++
 	}
-	for i := min(differ, len(last)-1); i >= 0; i-- {
-		if mid, ok := between(last, upto, i, lastOfKind(last[i])); ok {
-			return mid, true
+	var found []string
+	for i := min(differ, len(last)-1); i >= 0 && len(found) < mostCuts; i-- {
+		if cut, ok := between(last, upto, i, lastOfKind(last[i])); ok {
+			found = append(found, cut)
 		}
 	}
-	for i := min(differ, len(last)); i >= 0; i-- {
-		if mid, ok := between(last, upto, i, '~'); ok {
-			return mid, true
+	for i := min(differ, len(last)); i >= 0 && len(found) == 0; i-- {
+		if cut, ok := between(last, upto, i, '~'); ok {
+			found = append(found, cut)
 		}
 	}
-	return "", false
+	return found
 }
 
 // between returns last cut off before place i and followed by one byte that

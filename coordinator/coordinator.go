@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -107,18 +106,8 @@ func (c *Coordinator) setup(ctx context.Context) {
 
 // loops are the parts that are simple enough to be a loop around one step.
 func (c *Coordinator) loops() []loop {
-	started := true
 	return []loop{
-		{what: "reconciling", every: reconcileEvery, wake: c.lost, turn: func(ctx context.Context) error {
-			olderThan := time.Duration(c.cfg.Reconcile)
-			if started {
-				// Nobody knows what happened while nothing ran here.
-				olderThan = min(olderThan, startReconcile)
-			}
-			err := c.reconcile(ctx, olderThan)
-			started = started && err != nil
-			return err
-		}},
+		c.reconciling(),
 		{what: "finishing jobs", every: finishEvery, least: finishLeast, wake: c.finishing, turn: c.finish},
 		{what: "telling agents the state of jobs", every: controlsEvery, turn: c.controls.sync},
 		{what: "recording the fleet", every: fleetEvery, turn: c.keepFleet},

@@ -46,9 +46,11 @@ func (f *fleet) take() []work.Presence {
 func (c *Coordinator) listen(ctx context.Context) error {
 	trouble := c.outage("hearing agents")
 	for ctx.Err() == nil {
-		if err := c.bus.Beats(ctx, c.fleet.saw); err != nil {
-			trouble.Failed(ctx, err)
-		}
+		err := c.bus.Beats(ctx, func(p work.Presence) {
+			trouble.Worked()
+			c.fleet.saw(p)
+		})
+		trouble.Failed(ctx, err)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,9 +53,9 @@ func TestLoopLogsAnOutageOnce(t *testing.T) {
 func TestLoopIsWoken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		turns := 0
+		var turns atomic.Int64
 		l := loop{every: time.Minute, least: time.Second, wake: make(chan struct{}, 1),
-			turn: func(context.Context) error { turns++; return nil }}
+			turn: func(context.Context) error { turns.Add(1); return nil }}
 		start(t, l, slog.New(slog.DiscardHandler))
 		synctest.Wait()
 		for range 100 { // all within the least pause
@@ -62,13 +63,13 @@ func TestLoopIsWoken(t *testing.T) {
 		}
 		time.Sleep(2*time.Second + time.Millisecond)
 		synctest.Wait()
-		if turns != 2 {
-			t.Errorf("%d turns, want one at the start and one for all calls", turns)
+		if n := turns.Load(); n != 2 {
+			t.Errorf("%d turns, want one at the start and one for all calls", n)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if turns != 3 {
-			t.Errorf("%d turns, want another one after a minute", turns)
+		if n := turns.Load(); n != 3 {
+			t.Errorf("%d turns, want another one after a minute", n)
 		}
 	})
 }

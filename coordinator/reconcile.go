@@ -16,6 +16,19 @@ const (
 	settledWithin  = 20 * time.Second
 )
 
+// reconciling returns the loop that reconciles. The first time it looks for
+// everything, for nobody knows what happened while nothing ran here.
+func (c *Coordinator) reconciling() loop {
+	olderThan := min(time.Duration(c.cfg.Reconcile), startReconcile)
+	return loop{what: "reconciling", every: reconcileEvery, wake: c.lost, turn: func(ctx context.Context) error {
+		done, err := c.reconcile(ctx, olderThan)
+		if done {
+			olderThan = time.Duration(c.cfg.Reconcile)
+		}
+		return err
+	}}
+}
+
 // reconcile publishes again what the ledger believes queued without a sign of
 // life for olderThan. The queue refuses what it still has, so publishing is
 // also the question whether the message is still there.
@@ -24,27 +37,29 @@ const (
 // its message therefore gone. So all results that were there at the beginning
 // must be recorded before the ledger is asked. A result that comes later than
 // that costs a repeat, which finds the objects at the target.
-func (c *Coordinator) reconcile(ctx context.Context, olderThan time.Duration) error {
+//
+// It reports false if the results did not come to an end in time, so that
+// nothing was looked for.
+func (c *Coordinator) reconcile(ctx context.Context, olderThan time.Duration) (bool, error) {
 	mark, err := c.bus.ResultsMark(ctx)
 	if err != nil {
-		return fmt.Errorf("find the end of the results: %w", err)
+		return false, fmt.Errorf("find the end of the results: %w", err)
 	}
 	if ok, err := c.settled(ctx, mark); err != nil || !ok {
-		return err // results are piling up; they may be about what would be looked for
+		return false, err
 	}
-	for ctx.Err() == nil {
+	for {
 		items, err := c.ledger.Overdue(ctx, olderThan, reconcileBatch)
 		if err != nil {
-			return fmt.Errorf("find overdue items: %w", err)
+			return false, fmt.Errorf("find overdue items: %w", err)
 		}
 		if err := c.republish(ctx, items); err != nil {
-			return err
+			return false, err
 		}
 		if len(items) < reconcileBatch {
-			break
+			return true, nil
 		}
 	}
-	return nil
 }
 
 // settled waits until all results up to mark are recorded, and reports

@@ -33,7 +33,7 @@ func (l *Ledger) Events(ctx context.Context, id work.JobID, after int64, limit i
 	const query = `
 		SELECT id, job_id AS ofjob, at, who, what, note
 		FROM events
-		WHERE ($1 = 0 OR job_id = $1) AND id > $2
+		WHERE ($1::bigint = 0 OR job_id = $1) AND id > $2
 		ORDER BY id
 		LIMIT $3`
 

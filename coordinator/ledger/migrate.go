@@ -100,8 +100,13 @@ func createSchema(ctx context.Context, db *sqlx.DB) error {
 	if there { // asking to create it needs a right that a later migration does not
 		return nil
 	}
-	if _, err := tx.ExecContext(ctx, `CREATE SCHEMA tranship`); err != nil {
-		return fmt.Errorf("create the schema tranship: %w", err)
+	const comment = `
+		COMMENT ON SCHEMA tranship IS
+		'Tranship''s ledger: the only truth about jobs and their objects. In psql: SET search_path = tranship;'`
+	for _, statement := range []string{`CREATE SCHEMA tranship`, comment} {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("create the schema tranship: %w", err)
+		}
 	}
 	return tx.Commit()
 }

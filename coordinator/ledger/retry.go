@@ -20,8 +20,15 @@ import (
 // Many failures are taken in several transactions: if one fails, what was done
 // before stays done, and doing it again does the rest.
 func (l *Ledger) Retry(ctx context.Context, q work.RetryQuery, who string) (objects int64, err error) {
+	// What fails again while this goes on is not taken a second time.
+	const newest = `SELECT coalesce(max(id), 0) FROM failures WHERE job_id = $1`
+
+	var last int64
+	if err := l.db.GetContext(ctx, &last, newest, q.Job); err != nil {
+		return 0, fmt.Errorf("retry failures of job %d: %w", q.Job, err)
+	}
 	for {
-		n, err := l.retrySome(ctx, q, who, objects == 0)
+		n, err := l.retrySome(ctx, q, last, who, objects == 0)
 		if err != nil {
 			return objects, fmt.Errorf("retry failures of job %d: %w", q.Job, err)
 		}
@@ -32,8 +39,9 @@ func (l *Ledger) Retry(ctx context.Context, q work.RetryQuery, who string) (obje
 	}
 }
 
-// retrySome takes up some failures. The first step also takes up dead scans.
-func (l *Ledger) retrySome(ctx context.Context, q work.RetryQuery, who string, first bool) (objects int64, err error) {
+// retrySome takes up some failures up to the one called last. The first step
+// also takes up dead scans.
+func (l *Ledger) retrySome(ctx context.Context, q work.RetryQuery, last int64, who string, first bool) (objects int64, err error) {
 	err = l.inTx(ctx, func(tx *sqlx.Tx) error {
 		objects = 0
 		state, err := lockJob(ctx, tx, q.Job)
@@ -49,7 +57,7 @@ func (l *Ledger) retrySome(ctx context.Context, q work.RetryQuery, who string, f
 				return err
 			}
 		}
-		failed, err := takeFailures(ctx, tx, q)
+		failed, err := takeFailures(ctx, tx, q, last)
 		if err != nil {
 			return err
 		}
@@ -106,12 +114,12 @@ type takenFailure struct {
 
 // takeFailures removes some failures that the query selects and returns them
 // by item and position.
-func takeFailures(ctx context.Context, tx *sqlx.Tx, q work.RetryQuery) ([]takenFailure, error) {
+func takeFailures(ctx context.Context, tx *sqlx.Tx, q work.RetryQuery, last int64) ([]takenFailure, error) {
 	const query = `
 		WITH few AS (
 			SELECT id
 			FROM failures
-			WHERE job_id = $1 AND ($2 = '' OR fault = $2)
+			WHERE job_id = $1 AND id <= $4 AND ($2 = '' OR fault = $2)
 			AND substring(key FOR octet_length($3::bytea)) = $3::bytea
 			ORDER BY id
 			LIMIT 5000
@@ -122,7 +130,7 @@ func takeFailures(ctx context.Context, tx *sqlx.Tx, q work.RetryQuery) ([]takenF
 		SELECT item_id AS item, position, fault FROM gone ORDER BY item_id, position`
 
 	var failed []takenFailure
-	err := tx.SelectContext(ctx, &failed, query, q.Job, string(q.Fault), []byte(q.Prefix))
+	err := tx.SelectContext(ctx, &failed, query, q.Job, string(q.Fault), []byte(q.Prefix), last)
 	return failed, err
 }
 

@@ -131,16 +131,16 @@ func (st *stream) write(frames []byte) error {
 // news returns what there is to tell. What was read before an error is told.
 func (st *stream) news(ctx context.Context) ([]byte, error) {
 	var b bytes.Buffer
-	if err := st.newEvents(ctx, &b); err != nil {
-		return b.Bytes(), err
+	err := st.newEvents(ctx, &b)
+	switch {
+	case err != nil:
+	case st.job != 0:
+		err = st.newJob(ctx, &b, st.job)
+	default:
+		if err = st.newJobs(ctx, &b); err == nil {
+			err = st.newAgents(ctx, &b)
+		}
 	}
-	if st.job != 0 {
-		return b.Bytes(), st.newJob(ctx, &b, st.job)
-	}
-	if err := st.newJobs(ctx, &b); err != nil {
-		return b.Bytes(), err
-	}
-	err := st.newAgents(ctx, &b)
 	return b.Bytes(), err
 }
 

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tranship/tranship/internal/work"
 )
@@ -34,45 +36,95 @@ func (b *Bus) Beats(ctx context.Context, fn func(work.Presence)) error {
 		return fmt.Errorf("listen to agents: %w", closedOr(err))
 	}
 	defer func() { _ = sub.Unsubscribe() }() // it fails only on a closed connection
+
+	// A bucket that does not answer must not hold up the listening.
+	latest := &shelf{put: map[string][]byte{}, more: make(chan struct{}, 1)}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return b.keepLatest(ctx, latest) })
+	group.Go(func() error {
+		for {
+			m, err := sub.NextMsgWithContext(ctx)
+			switch {
+			case err == nil:
+				b.heard(ctx, m, latest, fn)
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case errors.Is(err, nats.ErrSlowConsumer):
+				b.log.WarnContext(ctx, "signs of life were missed", "err", err)
+			default:
+				return fmt.Errorf("listen to agents: %w", closedOr(err))
+			}
+		}
+	})
+	return group.Wait()
+}
+
+// heard passes one sign of life on. Who sent it is what the subject says.
+func (b *Bus) heard(ctx context.Context, m *nats.Msg, latest *shelf, fn func(work.Presence)) {
+	tok := strings.Split(m.Subject, ".")
+	var p work.Presence
+	err := json.Unmarshal(m.Data, &p)
+	p.Site, p.Agent = tok[len(tok)-2], tok[len(tok)-1]
+	if err == nil {
+		fn(p)
+		err = latest.set(p)
+	}
+	if err != nil {
+		b.log.WarnContext(ctx, "unreadable sign of life", "subject", m.Subject, "err", err)
+	}
+}
+
+// keepLatest writes what is on the shelf to the bucket until ctx ends.
+func (b *Bus) keepLatest(ctx context.Context, latest *shelf) error {
 	for {
-		m, err := sub.NextMsgWithContext(ctx)
-		switch {
-		case err == nil:
-			b.heard(ctx, m, fn)
-		case ctx.Err() != nil:
+		select {
+		case <-ctx.Done():
 			return ctx.Err()
-		case errors.Is(err, nats.ErrSlowConsumer):
-			b.log.WarnContext(ctx, "signs of life were missed", "err", err)
-		default:
-			return fmt.Errorf("listen to agents: %w", closedOr(err))
+		case <-latest.more:
+		}
+		err := b.inBucket(ctx, agentsBucket, func(ctx context.Context, kv jetstream.KeyValue) error {
+			for key, body := range latest.take() {
+				if _, err := kv.Put(ctx, key, body); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil && ctx.Err() == nil {
+			b.log.WarnContext(ctx, "signs of life not kept", "bucket", agentsBucket, "err", err)
 		}
 	}
 }
 
-// heard passes one sign of life on. Who sent it is what the subject says.
-func (b *Bus) heard(ctx context.Context, m *nats.Msg, fn func(work.Presence)) {
-	tok := strings.Split(m.Subject, ".")
-	var p work.Presence
-	if err := json.Unmarshal(m.Data, &p); err != nil {
-		b.log.WarnContext(ctx, "unreadable sign of life", "subject", m.Subject, "err", err)
-		return
-	}
-	p.Site, p.Agent = tok[len(tok)-2], tok[len(tok)-1]
-	fn(p)
-	if err := b.keep(ctx, p); err != nil && ctx.Err() == nil {
-		b.log.WarnContext(ctx, "sign of life not kept", "bucket", agentsBucket, "agent", p.Agent, "err", err)
-	}
+// A shelf holds the latest sign of life of each agent until it is kept.
+type shelf struct {
+	more chan struct{} // holds one: there is something to take
+
+	mu  sync.Mutex // guards put
+	put map[string][]byte
 }
 
-func (b *Bus) keep(ctx context.Context, p work.Presence) error {
+func (s *shelf) set(p work.Presence) error {
 	body, err := json.Marshal(p)
 	if err != nil {
 		return err
 	}
-	return b.inBucket(ctx, agentsBucket, func(ctx context.Context, kv jetstream.KeyValue) error {
-		_, err := kv.Put(ctx, p.Site+"."+p.Agent, body)
-		return err
-	})
+	s.mu.Lock()
+	s.put[p.Site+"."+p.Agent] = body
+	s.mu.Unlock()
+	select {
+	case s.more <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func (s *shelf) take() map[string][]byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.put
+	s.put = map[string][]byte{}
+	return all
 }
 
 // inBucket makes a call on a bucket, which is made anew if it is missing and

@@ -49,13 +49,24 @@ func TestBeats(t *testing.T) {
 	if _, ok := last["bad"]; ok || len(last) != 3 {
 		t.Errorf("heard %v, want agents 0 to 2", last)
 	}
-	kv, err := b.js.KeyValue(ctx, agentsBucket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "presence is kept for people", func() bool {
+	kept := func() bool {
+		kv, err := b.js.KeyValue(ctx, agentsBucket)
+		if err != nil {
+			return false
+		}
 		e, err := kv.Get(ctx, "s.agent-2")
 		return err == nil && strings.Contains(string(e.Value()), `"state":"running"`)
+	}
+	eventually(t, "presence is kept for people", kept)
+	if err := b.js.DeleteKeyValue(ctx, agentsBucket); err != nil {
+		t.Fatal(err)
+	}
+	if err := agent.Beat(work.Presence{Agent: "agent-2", Site: "s", State: "running"}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a lost bucket is made anew", func() bool {
+		_, err := b.js.KeyValue(ctx, agentsBucket)
+		return err == nil
 	})
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {

@@ -178,15 +178,33 @@ func TestReconnects(t *testing.T) {
 func TestClosedBus(t *testing.T) {
 	t.Parallel()
 	b, agent := newFleet(t, Options{})
+	set(t, b, 1, work.Running)
+	ctx := testContext(t)
+	watching := make(chan struct{}, 1)
+	ended := make(chan error, 2)
+	go func() { ended <- agent.WatchJobs(ctx, func(work.JobID, work.JobControl) { watching <- struct{}{} }) }()
+	go func() { ended <- agent.Beats(ctx, func(work.Presence) {}) }()
+	<-watching
 	agent.Close()
 	agent.Close() // may be repeated
-	if _, err := agent.Take(testContext(t), "s", 1, time.Minute); !errors.Is(err, ErrClosed) {
+	for range 2 {
+		if err := <-ended; !errors.Is(err, ErrClosed) {
+			t.Errorf("a watch on a closed Bus = %v, want ErrClosed", err)
+		}
+	}
+	if _, err := agent.Take(ctx, "s", 1, time.Minute); !errors.Is(err, ErrClosed) {
 		t.Errorf("Take on a closed Bus = %v, want ErrClosed", err)
 	}
-	if err := agent.Report(testContext(t), "s", "a", result(1, 1)); !errors.Is(err, ErrClosed) {
+	if _, _, err := agent.Results(ctx, 1, time.Minute); !errors.Is(err, ErrClosed) {
+		t.Errorf("Results on a closed Bus = %v, want ErrClosed", err)
+	}
+	if err := agent.Report(ctx, "s", "a", result(1, 1)); !errors.Is(err, ErrClosed) {
 		t.Errorf("Report on a closed Bus = %v, want ErrClosed", err)
 	}
-	if err := b.Healthy(testContext(t)); err != nil {
+	if err := agent.Healthy(ctx); err == nil {
+		t.Error("Healthy on a closed Bus = nil")
+	}
+	if err := b.Healthy(ctx); err != nil {
 		t.Error(err)
 	}
 }

@@ -82,7 +82,7 @@ func (p *program) copyHere(ctx context.Context, o *copyOrder) error {
 	shown := newProgress(p.stderr)
 	defer shown.end()
 	err = h.runWhile(ctx, func(ctx context.Context) error {
-		job, err = p.follow(ctx, h, job.ID, lookInterval, shown.show)
+		_, err := p.follow(ctx, h, job.ID, lookInterval, shown.show)
 		return err
 	}, a)
 	shown.end()
@@ -166,15 +166,17 @@ func (p *program) pauseOthers(ctx context.Context, h *hub, mine work.Job) error 
 }
 
 // follow looks at a job every so often, and hands it to each, until it has
-// ended or ctx has.
+// ended or ctx has. It returns the job as it was seen last.
 func (p *program) follow(ctx context.Context, h *hub, id work.JobID, every time.Duration, each func(work.Job)) (work.Job, error) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
+	var job work.Job
 	said := ""
 	for {
-		job, err := h.ledger.Job(ctx, id)
+		seen, err := h.ledger.Job(ctx, id)
 		switch {
 		case err == nil:
+			job = seen
 			each(job)
 			if said = ""; !job.State.Open() {
 				return job, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 
 	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/work"
@@ -88,7 +89,8 @@ func compareListings(ctx context.Context, source, target storage.Store, how work
 		t.Objects++
 		t.Bytes += obj.Size
 	}
-	return []dryTally{absent, differs, again, unsure, same}, nil
+	none := func(t dryTally) bool { return t.Objects == 0 }
+	return slices.DeleteFunc([]dryTally{absent, differs, again, unsure, same}, none), nil
 }
 
 // sameETag reports whether both ends vouch for the same content.

@@ -225,6 +225,9 @@ func (h *hub) startAgent(ctx context.Context, cfg config.Agent) (*agent.Agent, e
 	if cfg.Name == "" {
 		cfg.Name = hostName()
 	}
+	if err := h.bus.AddSite(ctx, cfg.Site); err != nil { // or the agent would find no queue at first
+		return nil, fmt.Errorf("NATS: %w", err)
+	}
 	all := h.cfg
 	all.Agent = cfg
 	b, err := connect(ctx, agentBus(all, bus.Options{URL: h.cfg.NATS.URL.Reveal(), Server: h.server, Log: h.log}))

@@ -50,16 +50,8 @@ func (p *program) watch(ctx context.Context, c *api.Client, id work.JobID, out f
 	shown := newProgress(p.stderr)
 	defer shown.end()
 	shown.show(job.Job)
-	for m, e := range c.Events(ctx, api.StreamQuery{Job: id}) {
-		if !job.State.Open() {
-			break
-		}
-		if err = e; err != nil {
-			p.say("waiting for the server: %v", err)
-		} else if m.Job != nil && m.Job.ID == id {
-			job = *m.Job
-			shown.show(job.Job)
-		}
+	if job.State.Open() {
+		job, err = p.awaitEnd(ctx, c, job, shown)
 	}
 	shown.end()
 	switch {
@@ -67,7 +59,7 @@ func (p *program) watch(ctx context.Context, c *api.Client, id work.JobID, out f
 		return fail(ExitCanceled, fmt.Errorf("stopped following job %d, which goes on", id),
 			fmt.Sprintf("tranship job watch %d follows it again", id))
 	case err != nil:
-		return answered(err) // the stream ended because of it
+		return answered(err)
 	}
 	tallies, err := c.Tallies(ctx, id)
 	if err != nil {
@@ -78,6 +70,32 @@ func (p *program) watch(ctx context.Context, c *api.Client, id work.JobID, out f
 		return err
 	}
 	return withNext(jobEnd(job.Job), fmt.Sprintf("tranship job failures %d lists them; tranship job retry %d tries them again", id, id))
+}
+
+// awaitEnd follows the live view of an open job until it has ended. The error
+// is why the view ended before.
+func (p *program) awaitEnd(ctx context.Context, c *api.Client, job api.Job, shown *progress) (api.Job, error) {
+	var last error
+	for m, err := range c.Events(ctx, api.StreamQuery{Job: job.ID}) {
+		if last = err; err != nil {
+			p.say("waiting for the server: %v", err)
+			continue
+		}
+		if m.Job == nil || m.Job.ID != job.ID {
+			continue
+		}
+		job = *m.Job
+		if !job.State.Open() {
+			// The view may lag behind: right after a retry it still knows the
+			// job's first end.
+			if job, last = c.Job(ctx, job.ID); last != nil || !job.State.Open() {
+				shown.show(job.Job)
+				return job, last
+			}
+		}
+		shown.show(job.Job)
+	}
+	return job, last
 }
 
 func tallyOf(list []api.Tally) []work.Tally {

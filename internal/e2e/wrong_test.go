@@ -173,7 +173,7 @@ func TestWrongWords(t *testing.T) {
 		{"too few arguments", []string{"copy", "a"}, 2, []string{"SOURCE", "TARGET"}},
 		{"unknown scheme", []string{"copy", "--data", dir, "ftps://x/y", dir + "/to"}, 2, []string{"ftps", "s3"}},
 		{"secret in a URL", []string{"copy", "--data", dir, "s3://key:secret@b/", dir + "/to"}, 2, []string{"credentials"}},
-		{"not a level", []string{"copy", "--verify", "hope", dir, dir + "/to"}, 2, []string{"hope", "checksum"}},
+		{"not a level", []string{"copy", "--verify", "hope", dir + "/from", dir + "/to"}, 2, []string{"hope", "checksum"}},
 		{"source is target", []string{"copy", "--data", dir, dir, dir}, 2, []string{"same"}},
 		{"server cannot be reached", []string{"job", "ls", "--server", "http://127.0.0.1:1"}, 5, []string{"127.0.0.1:1"}},
 		{"no such job", []string{"job", "show", "seven"}, 2, []string{"seven"}},

@@ -30,8 +30,9 @@ func (id identity) command(program string, args ...string) *exec.Cmd {
 	cmd.SysProcAttr = id.attr()
 	cmd.SysProcAttr.Setpgid = true
 	for _, v := range os.Environ() {
-		// PGDATA and the like would change what the programs do.
-		if !strings.HasPrefix(v, "PG") && !strings.HasPrefix(v, "LC_") && !strings.HasPrefix(v, "LANG") {
+		// PGDATA and the like would change what the programs do, and a server
+		// that is built for systemd would call its owner ready.
+		if !strings.HasPrefix(v, "PG") && !strings.HasPrefix(v, "LC_") && !strings.HasPrefix(v, "LANG") && !strings.HasPrefix(v, "NOTIFY_SOCKET=") {
 			cmd.Env = append(cmd.Env, v)
 		}
 	}

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 // ownForEver tells its parent the server's address and waits to be killed. It
 // ends with its parent too.
 func ownForEver(dir string) {
-	s, err := Start(context.Background(), Options{Dir: dir, Settings: map[string]string{"fsync": "off"}})
+	s, err := Start(context.Background(), quick(dir))
 	if err != nil {
 		io.WriteString(os.Stdout, "error: "+err.Error()+"\n")
 		return
@@ -41,11 +41,17 @@ func ownForEver(dir string) {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
+// quick does not wait for the disk, but loses nothing when processes are
+// killed.
+func quick(dir string) Options {
+	return Options{Dir: dir, NoSync: true, Settings: map[string]string{"synchronous_commit": "on", "full_page_writes": "on"}}
+}
+
 func start(t *testing.T, dir string) *Server {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	s, err := Start(ctx, Options{Dir: dir, Settings: map[string]string{"fsync": "off"}})
+	s, err := Start(ctx, quick(dir))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,5 @@
 -- +goose Up
 
-COMMENT ON SCHEMA tranship IS
-  'Tranship''s ledger: the only truth about jobs and their objects. In psql: SET search_path = tranship;';
-
 CREATE TABLE jobs (
   id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   name            text NOT NULL,

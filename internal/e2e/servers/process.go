@@ -84,7 +84,7 @@ func (k *kind) use(tb testing.TB) *S3 {
 		if err != nil {
 			tb.Fatalf("start %s: %v", k.name, err)
 		}
-		if err := shareProfiles(k.run.s3); err != nil {
+		if err := shareProfile(k.run.s3); err != nil {
 			k.stop()
 			tb.Fatalf("start %s: %v", k.name, err)
 		}
@@ -106,6 +106,7 @@ func (k *kind) stop() {
 		return
 	}
 	k.run.kill()
+	forgetProfile(k.run.s3)
 	k.run = nil
 }
 
@@ -142,7 +143,7 @@ func (k *kind) start(ctx context.Context, program string) (*process, error) {
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.launch(); err != nil {
-		os.RemoveAll(folder)
+		_ = os.RemoveAll(folder)
 		return nil, err
 	}
 	if err := p.ready(ctx); err != nil {
@@ -163,7 +164,7 @@ func (p *process) launch() error {
 		err := p.cmd.Start()
 		started <- err
 		if err == nil {
-			p.cmd.Wait() //nolint:errcheck // it is killed in the end
+			_ = p.cmd.Wait() // it is killed in the end
 			close(p.ended)
 		}
 	}()
@@ -190,9 +191,9 @@ func (p *process) ready(ctx context.Context) error {
 }
 
 func (p *process) kill() {
-	p.cmd.Process.Kill() //nolint:errcheck // it may have ended
+	_ = p.cmd.Process.Kill() // it may have ended
 	<-p.ended
-	os.RemoveAll(p.folder)
+	_ = os.RemoveAll(p.folder) // it is in the temporary folder
 }
 
 // freeAddress returns a loopback address that nobody listens on right now.

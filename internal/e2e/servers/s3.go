@@ -98,15 +98,16 @@ func WriteProfiles(dir string, profiles map[string]*S3) ([]string, error) {
 	return env, nil
 }
 
-// shared are the profiles that this process and its children can use.
+// shared are the profiles that this process and its children can use: those of
+// the servers that run.
 var shared struct {
 	sync.Mutex
-	dir     string
+	dir     string // empty while there are none
 	servers map[string]*S3
 }
 
-// shareProfiles makes the server's profile known to this process.
-func shareProfiles(s *S3) error {
+// shareProfile makes the server's profile known to this process.
+func shareProfile(s *S3) error {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.dir == "" {
@@ -128,6 +129,17 @@ func shareProfiles(s *S3) error {
 		}
 	}
 	return nil
+}
+
+// forgetProfile takes the profile of a server that has stopped away.
+func forgetProfile(s *S3) {
+	shared.Lock()
+	defer shared.Unlock()
+	delete(shared.servers, s.Profile)
+	if len(shared.servers) == 0 {
+		_ = os.RemoveAll(shared.dir) // it is in the temporary folder
+		shared.dir = ""
+	}
 }
 
 func newClient(s *S3) *s3.Client {

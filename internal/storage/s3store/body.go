@@ -86,6 +86,7 @@ func (w *watchdog) verdict(err error) error {
 type upload struct {
 	w    *watchdog
 	wait time.Duration // for the server to answer beyond the usual
+	hold time.Duration // before the first byte
 	mu   sync.Mutex
 	src  io.Reader // nil once finished
 	left int64     // bytes still to come
@@ -117,10 +118,11 @@ func (u *upload) Read(p []byte) (int, error) {
 	case u.left == 0:
 		return 0, io.EOF
 	}
-	if int64(len(p)) > u.left {
-		p = p[:u.left]
+	if u.hold > 0 {
+		sleep(u.w.ctx, u.hold)
+		u.hold = 0
 	}
-	n, err := u.src.Read(p)
+	n, err := u.src.Read(p[:min(int64(len(p)), u.left)])
 	u.left -= int64(n)
 	switch {
 	case err == io.EOF && u.left > 0:

@@ -23,6 +23,14 @@ const (
 	stall     = time.Minute      // how long the network may keep a request waiting
 	thinking  = 20 * time.Minute // how long a server may put an object together
 	maxAnswer = 4 << 20          // bytes of an answer that is read as a whole
+
+	// askFrom is the size from which a body that cannot be sent twice is
+	// announced first. A server that refuses a request may hang up while the
+	// body is under way, and then its reason is lost.
+	askFrom = 1 << 20
+	// listen is how long the next attempt waits before the body, for servers
+	// that want every body and refuse it nevertheless.
+	listen = 100 * time.Millisecond
 )
 
 // payload hashes: of nothing, and of a body that is not hashed.
@@ -40,6 +48,8 @@ type request struct {
 	body   io.Reader // of exactly size bytes; nil: none
 	size   int64
 	wait   time.Duration // for the server to answer, beyond the usual
+	ask    bool          // whether the server wants the body, before it is sent
+	hold   time.Duration // before the body is sent, for a refusal to arrive
 
 	payload string // what stands for the body's hash in the signature; empty: unsigned
 }
@@ -50,6 +60,8 @@ type request struct {
 // allows it; backing off for long is the engine's business.
 func (s *Store) do(ctx context.Context, r *request) (*http.Response, error) {
 	rewind := rewinder(r.body)
+	_, again := r.body.(io.Seeker)
+	r.ask = !again && r.size >= askFrom
 	for attempt := 1; ; attempt++ {
 		resp, err := s.send(ctx, r)
 		if err == nil {
@@ -60,6 +72,9 @@ func (s *Store) do(ctx context.Context, r *request) (*http.Response, error) {
 		}
 		s.client.adjust(err)
 		r.header = r.header.Clone() // the transport may not be done with the old one
+		if r.size >= askFrom {
+			r.ask, r.hold = true, listen
+		}
 		if !sleep(ctx, pause(attempt, err)) {
 			return nil, err
 		}
@@ -114,7 +129,7 @@ func (s *Store) send(ctx context.Context, r *request) (*http.Response, error) {
 		w.stop()
 		return nil, err
 	}
-	up := &upload{src: r.body, left: r.size, w: w, wait: r.wait}
+	up := &upload{src: r.body, left: r.size, w: w, wait: r.wait, hold: r.hold}
 	switch {
 	case r.body == nil:
 		req.Body = nil
@@ -194,6 +209,9 @@ func (s *Store) sign(ctx context.Context, r *request) (*http.Request, error) {
 	// Set after signing: proxies are known to rewrite them.
 	req.Header["Accept-Encoding"] = []string{"identity"}
 	req.Header["User-Agent"] = []string{"tranship"}
+	if r.ask {
+		req.Header["Expect"] = []string{"100-continue"}
+	}
 	return req, nil
 }
 

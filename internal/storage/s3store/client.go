@@ -120,6 +120,7 @@ func tune(t *http.Transport) {
 	t.MaxConnsPerHost = 0
 	t.IdleConnTimeout = 60 * time.Second
 	t.TLSHandshakeTimeout = 15 * time.Second
+	t.ExpectContinueTimeout = time.Second
 	t.DisableCompression = true
 	t.ReadBufferSize = 64 << 10
 	t.WriteBufferSize = 64 << 10

@@ -1,2 +1,58 @@
-// Package s3store is the store driver for S3 and what speaks its protocol.
+// Package s3store is the store driver for Amazon S3 and whatever else speaks
+// its protocol.
+//
+// # What it promises
+//
+// Besides the contract of storage.Store: one request moves one object. A body
+// is streamed, never buffered here, and no byte of it is hashed that does not
+// have to be. What the source vouches for travels as a header, so that the
+// server refuses other bytes. A broken body never replaces a good object: the
+// last byte is held back until the body has ended well, and where nothing is
+// known of the bytes they carry a checksum behind them, because some servers
+// take what arrived before a connection broke for all there is.
+//
+// # How it speaks
+//
+// Configuration, credentials, endpoints and signatures are those of the AWS
+// SDK. The requests are our own: of the time that the SDK takes for a small
+// object, more than half is middleware that has nothing to do here, and a page
+// of a listing takes it twenty times as long (see page.go). Own requests also
+// leave nothing to be switched off: bodies are unsigned and unframed, headers
+// are as written here, and one classifier (errors.go) turns every failure into
+// a work.Fault.
+//
+// A request is repeated twice after passing errors if its body can be read
+// again; longer patience is the engine's. There is no limit on the time of a
+// request but one on standing still: a watchdog cuts it when the network keeps
+// it waiting for a minute.
+//
+// # Keys
+//
+// Servers differ in which keys they keep. A key is sent as it is; one of the
+// sorts that servers are known to change in silence (keys.go) is stored only
+// after the server has shown, on a made-up key, that it leaves them alone.
+// Such a key is also looked up in the listing before it is read or deleted, as
+// the server may answer for another. Other odd keys are the server's to
+// refuse. Servers that ignore encoding-type=url cannot list control
+// characters; they list U+FFFD instead, and reading that key then fails.
+//
+// # Metadata
+//
+// Content headers and user metadata are verbatim, their names in lower case.
+// Meta.ModTime is kept as the user metadata mtime, as rclone and others do:
+// written when the source knows a time and has no mtime of its own, and read
+// back into Meta.ModTime and out of Meta.User if it is in the form that we
+// write. Copies between S3 stores therefore change nothing.
+//
+// # Checksums
+//
+// Info.Sums holds what the server says of the whole object; checksums of
+// checksums (COMPOSITE) are left out, and the ETag counts as the MD5 if it has
+// the form of one and the object is not encrypted with a key of KMS. An upload
+// in parts goes by CRC32C: every part has its own behind its body, the server
+// checks it, and puts them together to that of the whole, which Commit
+// compares.
+//
+// A Store and all that it returns may be used by many goroutines, a body by
+// one at a time. Stores with the same options share connections.
 package s3store

@@ -27,7 +27,8 @@ var kinds = []oddity{
 	{"a leading slash", func(key string) bool { return key[0] == '/' }, "/f/x"},
 	{"an empty part between slashes", func(key string) bool { return strings.Contains(key[1:], "//") }, "f//x"},
 	{"a part that is . or ..", hasDots, "f/y/../x"},
-	{"control characters", func(key string) bool { return strings.ContainsFunc(key, isControl) }, "f/\x01\x1f\n\r\x7fx"},
+	{"tabs or line breaks", func(key string) bool { return strings.ContainsAny(key, "\t\n\r\x7f") }, "f/\t\n\r\x7fx"},
+	{"control characters", func(key string) bool { return strings.ContainsFunc(key, isControl) }, "f/\x01\x1fx"},
 }
 
 func hasDots(key string) bool {
@@ -39,9 +40,9 @@ func hasDots(key string) bool {
 	return false
 }
 
-// isControl reports whether XML cannot hold a character, or may change it.
+// isControl reports whether XML cannot hold a character.
 func isControl(r rune) bool {
-	return r < ' ' || r == 0x7f || r == 0xfffe || r == 0xffff
+	return r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0xfffe || r == 0xffff
 }
 
 // probeName returns a name for a short-lived object that nobody else has.

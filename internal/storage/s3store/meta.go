@@ -29,7 +29,7 @@ const mtime = "mtime"
 func readMeta(h http.Header) storage.Meta {
 	m := storage.Meta{
 		ContentType:        h.Get("Content-Type"),
-		ContentEncoding:    h.Get("Content-Encoding"),
+		ContentEncoding:    storedEncoding(h.Get("Content-Encoding")),
 		ContentLanguage:    h.Get("Content-Language"),
 		ContentDisposition: h.Get("Content-Disposition"),
 		CacheControl:       h.Get("Cache-Control"),

@@ -114,6 +114,7 @@ func (s *Store) putPart(ctx context.Context, u storage.Upload, n int, body io.Re
 		h[alg.header] = []string{base64.StdEncoding.EncodeToString(given)}
 	case alg != nil:
 		setTrailer(r, alg)
+		h["Content-Encoding"] = []string{"aws-chunked"} // Amazon's wants it; of a part nobody keeps it
 	}
 	if given == nil && sums.MD5 != nil {
 		h["Content-Md5"] = []string{base64.StdEncoding.EncodeToString(sums.MD5)}

@@ -171,7 +171,7 @@ func (s *Store) put(ctx context.Context, key string, body io.Reader, size int64,
 		return storage.Info{}, err
 	}
 	r := &request{method: http.MethodPut, key: s.prefix + key, header: h, body: body, size: size}
-	if !writeSums(h, opts.Sums) && size > 0 && opts.Meta.ContentEncoding == "" {
+	if !writeSums(h, opts.Sums) && size > 0 {
 		if with, err := s.trailers(ctx); err != nil {
 			return storage.Info{}, err
 		} else if with {

@@ -16,9 +16,9 @@ import (
 // setTrailer makes the request carry its body's checksum behind the body, for
 // the server to check: the one way to prove a body that is read only once
 // without holding it in memory. The body is framed as one chunk, as the SDKs
-// do for a body of known length.
+// do for a body of known length. There is no Content-Encoding to say so: the
+// hash's place in the signature does, and some servers would store it.
 func setTrailer(r *request, alg *algorithm) {
-	r.header["Content-Encoding"] = []string{"aws-chunked"}
 	r.header["X-Amz-Decoded-Content-Length"] = []string{strconv.FormatInt(r.size, 10)}
 	r.header["X-Amz-Trailer"] = []string{strings.ToLower(alg.header)}
 	r.payload = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"

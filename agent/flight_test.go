@@ -1,0 +1,123 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestStalledStreamIsEnded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		f, idle := &flight{total: new(atomic.Int64)}, &flight{total: new(atomic.Int64)}
+		go watch(ctx, []*flight{idle, f})
+
+		h := &held{moving: ctx}
+		moving := f.begin(h)
+		for range 20 { // slow, but alive
+			time.Sleep(stallLimit / 2)
+			f.passed(1)
+		}
+		if moving.Err() != nil {
+			t.Error("a slow stream was ended")
+		}
+		time.Sleep(stallLimit + stallLimit/6)
+		synctest.Wait()
+		if context.Cause(moving) != errStalled {
+			t.Errorf("after %v without a byte: %v, want %v", stallLimit, context.Cause(moving), errStalled)
+		}
+		if h.hung.Load() {
+			t.Error("the item was left to others at once")
+		}
+		time.Sleep(2 * stallLimit)
+		synctest.Wait()
+		if !h.hung.Load() {
+			t.Error("the item is kept although its stream does not come back")
+		}
+		if n := f.end(); n != 20 {
+			t.Errorf("%d bytes counted, want 20", n)
+		}
+
+		moving = f.begin(&held{moving: ctx})
+		f.patient.Store(true)
+		time.Sleep(stallPatience / 2)
+		synctest.Wait()
+		if moving.Err() != nil {
+			t.Error("a stream was ended while its store was at work")
+		}
+		f.end()
+	})
+}
+
+func TestGate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		var g gate
+		waited := func() time.Duration {
+			began := time.Now()
+			if err := g.wait(ctx); err != nil {
+				t.Fatal(err)
+			}
+			return time.Since(began)
+		}
+		if d := waited(); d != 0 {
+			t.Errorf("waited %v before an open gate", d)
+		}
+		g.throttled()
+		g.throttled() // of the same burst
+		if d := waited(); d < firstPause || d > 2*firstPause {
+			t.Errorf("waited %v, want about %v", d, firstPause)
+		}
+		if d := waited(); d != 0 {
+			t.Errorf("waited %v again", d)
+		}
+		for range 20 {
+			time.Sleep(lastPause)
+			g.throttled()
+		}
+		if d := waited(); d < lastPause || d > 2*lastPause {
+			t.Errorf("waited %v after 20 refusals, want about %v", d, lastPause)
+		}
+		g.throttled()
+		ctx, cancel := context.WithCancelCause(ctx)
+		cancel(errPaused)
+		if err := g.wait(ctx); !errors.Is(err, errPaused) {
+			t.Errorf("wait = %v, want why it was ended", err)
+		}
+	})
+}
+
+func TestBudget(t *testing.T) {
+	t.Parallel()
+	b := newBudget(1 << 20)
+	ctx := testContext(t)
+	for _, n := range []int64{0, 1, 4096, 4097, 16 << 10, 1<<20 - 1, 1 << 20} {
+		buf, err := b.buffer(ctx, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if size := int64(len(buf.b)); size < n || size > max(2*n, smallestBuffer) || b.used.Load() != size {
+			t.Errorf("a buffer for %d bytes has %d, and %d are accounted for", n, size, b.used.Load())
+		}
+		b.free(buf)
+	}
+	n, err := b.take(ctx, 1<<30)
+	if err != nil || n != 1<<20 {
+		t.Fatalf("take of more than all = %d, %v", n, err)
+	}
+	ended, cancel := context.WithCancelCause(ctx)
+	cancel(errCanceled)
+	if _, err := b.take(ended, 1); !errors.Is(err, errCanceled) {
+		t.Errorf("take of what is not there = %v, want why it was ended", err)
+	}
+	b.give(n)
+	if b.used.Load() != 0 || b.peak.Load() != 1<<20 {
+		t.Errorf("%d bytes in use, %d at most", b.used.Load(), b.peak.Load())
+	}
+}
