@@ -110,7 +110,7 @@ func New(cfg config.Agent, d Deps) (*Agent, error) {
 		cfg: cfg, bus: d.Bus, log: d.Log.With("agent", cfg.Name), version: d.Version,
 		host: host, ackWait: d.AckWait, wait: waitLimit, rest: pausedAgain, started: time.Now(),
 		stores:  &stores{drivers: d.Stores, open: map[string]*end{}},
-		carrier: &carrier{budget: newBudget(int64(cfg.Memory)), streams: semaphore.NewWeighted(int64(cfg.Streams))},
+		carrier: &carrier{sizes: usualSizes, budget: newBudget(int64(cfg.Memory)), streams: semaphore.NewWeighted(int64(cfg.Streams))},
 		scans:   semaphore.NewWeighted(int64(max(1, cfg.Streams/scansPerStreams))),
 		tasks:   make(chan task),
 		idle:    make(chan struct{}),

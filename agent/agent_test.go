@@ -2,14 +2,11 @@ package agent
 
 import (
 	"context"
-	"errors"
-	"io"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/tranship/tranship/config"
-	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/storage/memstore"
 	"github.com/tranship/tranship/internal/storage/storagetest"
 	"github.com/tranship/tranship/internal/work"
@@ -210,239 +207,6 @@ func TestGraceEnds(t *testing.T) {
 	}
 }
 
-func TestPausedJobIsPutDownAndResumed(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	r.prepare = func(a *Agent) { a.rest = 200 * time.Millisecond }
-	door := newDoorkeeper()
-	r.dst = door
-	list := objects(t, r.src, 20, 100)
-	r.publish(item(1, list...), item(2, list...))
-	a := r.start(func(c *config.Agent) { c.Streams = 4 })
-	door.knocks(t, 4)
-	ctx := testContext(t)
-	if err := r.hub.SetJob(ctx, 1, work.JobControl{State: work.Paused}); err != nil {
-		t.Fatal(err)
-	}
-	r.eventually("nothing of it moves", func() bool { return a.inHand() == 0 && door.inside.Load() == 0 })
-	other := item(3, objects(t, r.src, 1, 100)...)
-	other.Job = 2
-	close(door.open)
-	allCopied(t, r.result(other), 1)
-	if n := door.puts.Load(); n != 5 {
-		t.Errorf("%d objects were begun while the job was paused, want 5", n)
-	}
-	if err := r.hub.SetJob(ctx, 1, work.JobControl{State: work.Running}); err != nil {
-		t.Fatal(err)
-	}
-	for _, res := range r.results(func(rs []work.Result) bool { return len(rs) >= 2 }) {
-		allCopied(t, res, 20)
-	}
-}
-
-func TestCanceledJobIsAbandoned(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	door := newDoorkeeper()
-	r.dst = door
-	it := item(1, objects(t, r.src, 20, 100)...)
-	r.publish(it)
-	a := r.start(func(c *config.Agent) { c.Streams = 4 })
-	door.knocks(t, 4)
-	if err := r.hub.SetJob(testContext(t), 1, work.JobControl{State: work.Canceled}); err != nil {
-		t.Fatal(err)
-	}
-	r.eventually("it is put down", func() bool { return a.inHand() == 0 && door.inside.Load() == 0 })
-	late := item(2, it.Objects...)
-	r.publish(late)
-	r.eventually("late items are put down too", func() bool { return r.hub.Publish(testContext(t), []work.Item{late})[0].Stored })
-	r.eventually("and again", func() bool { return a.inHand() == 0 })
-	a.stop()
-	a.wait(t)
-	r.gone(it)
-	if n := door.puts.Load(); n != 4 {
-		t.Errorf("%d objects were begun, want 4", n)
-	}
-}
-
-// A job of which the queue says nothing any more may be over, or forgotten.
-func TestItemOfForgottenJobGoesBack(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	r.prepare = func(a *Agent) { a.rest = 200 * time.Millisecond }
-	door := newDoorkeeper()
-	r.dst = door
-	ctx := testContext(t)
-	r.publish(item(1, objects(t, r.src, 1, 100)...))
-	r.start()
-	door.knocks(t, 1)
-	r.eventually("it comes again", func() bool {
-		// The agent may have begun to watch in between, and then knows of nothing.
-		if err := errors.Join(r.hub.SetJob(ctx, 1, work.JobControl{State: work.Running}), r.hub.DropJob(ctx, 1)); err != nil {
-			t.Fatal(err)
-		}
-		return door.puts.Load() > 1
-	})
-	close(door.open)
-	allCopied(t, r.results(func(rs []work.Result) bool { return len(rs) > 0 })[0], 1)
-}
-
-// One object that makes a driver panic harms no other.
-func TestPanicIsOneObjectsFault(t *testing.T) {
-	t.Parallel()
-	for name, size := range map[string]int{"small": 100, "in parts": 17 << 20} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t)
-			list := objects(t, r.src, 3, size)
-			r.dst = noCopy(r.dst.(*memstore.Store))
-			r.src = poisoned{r.src, list[1].Key}
-			a := r.start()
-			res := r.result(item(1, list...))
-			for i, o := range res.Outcomes {
-				want := work.Copied
-				if i == 1 {
-					want = work.Retry
-				}
-				if o.Outcome != want || i == 1 && (o.Fault != work.Internal || !strings.Contains(o.Error, "a defect")) {
-					t.Errorf("outcome of object %d is %+v, want %s", i, o, want)
-				}
-			}
-			if used := a.carrier.budget.used.Load(); used != 0 {
-				t.Errorf("%d bytes of the budget were not given back", used)
-			}
-			allCopied(t, r.result(item(2, list[0])), 1)
-		})
-	}
-}
-
-// poisoned makes whoever reads a key panic.
-type poisoned struct {
-	storage.Store
-	key string
-}
-
-func (p poisoned) Get(ctx context.Context, key, etag string, off, n int64) (io.ReadCloser, storage.Info, error) {
-	if key == p.key {
-		panic("a defect")
-	}
-	return p.Store.Get(ctx, key, etag, off, n)
-}
-
-// However many streams there are, the bytes they hold stay within the budget.
-func TestMemoryIsBounded(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	door := newDoorkeeper()
-	r.dst = door
-	list := objects(t, r.src, 40, 1<<20)
-	r.publish(item(1, list...))
-	a := r.start(func(c *config.Agent) { c.Streams, c.Memory = 32, 3<<20 })
-	door.knocks(t, 3)
-	if used := a.carrier.budget.used.Load(); used != 3<<20 {
-		t.Errorf("%d bytes in use by three objects of 1 MiB", used)
-	}
-	close(door.open)
-	allCopied(t, r.results(func(rs []work.Result) bool { return len(rs) > 0 })[0], 40)
-	if most := door.most.Load(); most > 3 {
-		t.Errorf("%d objects were held at once, want at most 3", most)
-	}
-	if peak := a.carrier.budget.peak.Load(); peak > 3<<20 {
-		t.Errorf("%d bytes were held at once", peak)
-	}
-	if used := a.carrier.budget.used.Load(); used != 0 {
-		t.Errorf("%d bytes were not given back", used)
-	}
-}
-
-// Objects of several items are moved at once when one item has too few.
-func TestStreamsAreKeptBusy(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	door := newDoorkeeper()
-	r.dst = door
-	for i, o := range objects(t, r.src, 12, 100) {
-		r.publish(item(work.ItemID(i+1), o))
-	}
-	r.start()
-	door.knocks(t, 8) // as many as there are streams
-	if n := door.inside.Load(); n != 8 {
-		t.Errorf("%d objects on their way, want 8", n)
-	}
-	close(door.open)
-	r.results(func(rs []work.Result) bool { return len(rs) == 12 })
-}
-
-// An item that waits too long for a busy agent goes to an idle one.
-func TestWaitingItemGoesToIdleAgent(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	r.prepare = func(a *Agent) { a.wait = 100 * time.Millisecond }
-	door := newDoorkeeper()
-	r.dst = door
-	list := objects(t, r.src, 2, 100)
-	r.publish(item(1, list[0]))
-	busy := r.start(func(c *config.Agent) { c.Streams = 1 })
-	door.knocks(t, 1)
-	r.publish(item(2, list[1]))
-	r.eventually("the item waits in vain", func() bool { return busy.inHand() == 2 })
-	idle := r.start(func(c *config.Agent) { c.Streams = 1 })
-	door.knocks(t, 1)
-	if idle.inHand() != 1 {
-		t.Errorf("the idle agent has %d items", idle.inHand())
-	}
-	close(door.open)
-	r.results(func(rs []work.Result) bool { return len(rs) == 2 })
-}
-
-func TestItemIsKeptWhileItIsWorkedOn(t *testing.T) {
-	t.Parallel()
-	r := newRigOf(t, time.Second)
-	door := newDoorkeeper()
-	r.dst = door
-	it := item(1, objects(t, r.src, 1, 100)...)
-	r.publish(it)
-	r.start()
-	door.knocks(t, 1)
-	if ds, err := r.hub.Take(testContext(t), "s", 1, 3*time.Second); err != nil || len(ds) != 0 {
-		t.Fatalf("Take = %d items, %v, while the agent holds the only one", len(ds), err)
-	}
-	close(door.open)
-	res := r.results(func(rs []work.Result) bool { return len(rs) > 0 })[0]
-	allCopied(t, res, 1)
-	if n := door.puts.Load(); n != 1 {
-		t.Errorf("it was copied %d times", n)
-	}
-}
-
-// An item that is delivered again to the agent that has it is not done twice.
-func TestRepeatedDeliveryIsAdopted(t *testing.T) {
-	t.Parallel()
-	r := newRigOf(t, time.Second)
-	r.prepare = func(a *Agent) { a.ackWait = time.Hour } // so it says nothing of the item
-	door := newDoorkeeper()
-	r.dst = door
-	it := item(1, objects(t, r.src, 1, 100)...)
-	r.publish(it)
-	a := r.start()
-	door.knocks(t, 1)
-	first := a.all()[0]
-	deliveries := func() int {
-		first.mu.Lock()
-		defer first.mu.Unlock()
-		return first.delivery.Deliveries
-	}
-	r.eventually("it is delivered again", func() bool { return deliveries() > 1 })
-	close(door.open)
-	allCopied(t, r.results(func(rs []work.Result) bool { return len(rs) > 0 })[0], 1)
-	if n := door.puts.Load(); n != 1 {
-		t.Errorf("it was copied %d times", n)
-	}
-	a.stop()
-	a.wait(t)
-	r.gone(it)
-}
-
 func TestAgentShowsItself(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -472,7 +236,7 @@ func TestAgentShowsItself(t *testing.T) {
 	for _, f := range families {
 		got[f.GetName()] = len(f.GetMetric())
 	}
-	if got["tranship_agent_streams_limit"] != 2 || got["tranship_agent_bytes_total"] != 2 {
+	if got["agent_streams_limit"] != 2 || got["agent_bytes_total"] != 2 {
 		t.Errorf("metrics %v, want those of two agents", got)
 	}
 }

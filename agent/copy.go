@@ -14,9 +14,6 @@ import (
 )
 
 const (
-	// partsAbove is the size above which an object is moved in parts, where
-	// the target takes parts.
-	partsAbove = 16 << 20
 	// wholeLimit is the size up to which an object goes in one piece, although
 	// it is big, if only so its source's checksum can be compared.
 	wholeLimit = 5 << 30
@@ -30,8 +27,18 @@ const (
 	lastWords = 20 * time.Second
 )
 
+// Sizes decide which way an object goes.
+type sizes struct {
+	held  int64 // up to this it goes by way of memory; at most bufferLimit
+	whole int64 // up to this in one piece; above it in parts, if the target takes parts
+	part  int64 // of this size, or more
+}
+
+var usualSizes = sizes{held: bufferLimit, whole: 16 << 20, part: 16 << 20}
+
 // A carrier is what all streams share.
 type carrier struct {
+	sizes
 	budget  *budget
 	streams *semaphore.Weighted // one for each object or part on its way
 }
@@ -97,7 +104,7 @@ func (t *transfer) try(ctx context.Context) (work.ObjectOutcome, error) {
 	serverSide = serverSide && t.refused.Load() < copyRefusals
 
 	in := storage.Info{Key: t.obj.Key, Size: t.obj.Size, ETag: t.obj.ETag}
-	if in.ETag == "" || serverSide || parted && in.Size > partsAbove {
+	if in.ETag == "" || serverSide || parted && in.Size > t.whole {
 		var err error
 		if in, err = t.pin(ctx); err != nil {
 			return work.ObjectOutcome{}, err
@@ -110,9 +117,9 @@ func (t *transfer) try(ctx context.Context) (work.ObjectOutcome, error) {
 		}
 	}
 	switch {
-	case in.Size <= bufferLimit:
-		return t.held(ctx, in)
-	case in.Size <= partsAbove || !parted || mp.Limits().MaxParts <= 1 || t.wholeOnly(in):
+	case in.Size <= t.held:
+		return t.buffered(ctx, in)
+	case in.Size <= t.whole || !parted || mp.Limits().MaxParts <= 1 || t.wholeOnly(in):
 		return t.streamed(ctx, in)
 	}
 	return t.parts(ctx, mp, in)
@@ -143,7 +150,7 @@ func (t *transfer) changed(err error) error {
 // wholeOnly reports whether the source's checksums can be compared only if the
 // object goes in one piece: an MD5 cannot be put together from parts.
 func (t *transfer) wholeOnly(in storage.Info) bool {
-	have := vouched(t.src, in).Algos()
+	have := in.Sums.Algos()
 	most := t.dst.Traits().MaxPut
 	return t.options.Verify == work.VerifyChecksum && have != 0 && have&combinable == 0 &&
 		in.Size <= wholeLimit && (most == 0 || in.Size <= most)
@@ -152,11 +159,12 @@ func (t *transfer) wholeOnly(in storage.Info) bool {
 // serverCopy lets the target copy by itself. The outcome is empty if the
 // stores cannot do that.
 func (t *transfer) serverCopy(ctx context.Context, c storage.Copier, in storage.Info) (work.ObjectOutcome, error) {
-	t.flight.patient.Store(true)
-	defer t.flight.patient.Store(false)
-	src := vouched(t.src, in)
-	opts := storage.PutOptions{Meta: in.Meta, Sums: toSend(t.options.Verify, src, 0)}
-	dst, err := c.CopyFrom(ctx, t.obj.Key, t.src.Store, in, opts)
+	opts := storage.PutOptions{Meta: in.Meta, Sums: toSend(t.options.Verify, in.Sums, 0)}
+	var dst storage.Info
+	err := t.flight.patiently(func() (err error) {
+		dst, err = c.CopyFrom(ctx, t.obj.Key, t.src.Store, in, opts)
+		return err
+	})
 	switch storage.FaultOf(err) {
 	case "":
 	case work.Unsupported, work.Denied: // the agent may be allowed what the target is not
@@ -167,7 +175,7 @@ func (t *transfer) serverCopy(ctx context.Context, c storage.Copier, in storage.
 	}
 	t.refused.Store(0)
 	t.flight.passed(in.Size)
-	return t.conclude(ctx, evidence{size: in.Size, src: src, dst: dst})
+	return t.conclude(ctx, evidence{size: in.Size, src: in.Sums, dst: dst})
 }
 
 // get opens the body of the pinned object and checks that it is what it was.
@@ -180,16 +188,17 @@ func (t *transfer) get(ctx context.Context, in storage.Info) (*source, error) {
 		_ = body.Close() // it is not read
 		return nil, t.changed(fmt.Errorf("its size is now %d, was %d", got.Size, in.Size))
 	}
-	if got.ETag == "" {
-		got.ETag = in.ETag
-	}
-	return &source{ReadCloser: body, info: got, sums: merge(vouched(t.src, got), vouched(t.src, in))}, nil
+	return &source{ReadCloser: body, meta: got.Meta, sums: merge(got.Sums, in.Sums)}, nil
 }
 
-// held copies a small object by way of memory: the target's client can send it
+// buffered copies a small object by way of memory: the target's client can send it
 // again, and is told its checksum beforehand.
-func (t *transfer) held(ctx context.Context, in storage.Info) (work.ObjectOutcome, error) {
-	buf, err := t.budget.buffer(ctx, in.Size)
+func (t *transfer) buffered(ctx context.Context, in storage.Info) (work.ObjectOutcome, error) {
+	var buf *buffer
+	err := t.flight.patiently(func() (err error) {
+		buf, err = t.budget.buffer(ctx, in.Size)
+		return err
+	})
 	if err != nil {
 		return work.ObjectOutcome{}, err
 	}
@@ -198,7 +207,7 @@ func (t *transfer) held(ctx context.Context, in storage.Info) (work.ObjectOutcom
 	if err != nil {
 		return work.ObjectOutcome{}, err
 	}
-	tp := t.tap(src, in.Size, toHash(t.options.Verify, src.sums, t.dst.Traits(), true))
+	tp := t.tap(src, in.Size, toHash(t.options.Verify, src.sums, t.dst.expected(), true))
 	b := buf.b[:in.Size]
 	err = tp.drain(b)
 	if closing := src.Close(); err == nil {
@@ -207,7 +216,7 @@ func (t *transfer) held(ctx context.Context, in storage.Info) (work.ObjectOutcom
 	if err != nil {
 		return work.ObjectOutcome{}, t.from(err)
 	}
-	opts := storage.PutOptions{Meta: src.info.Meta, Sums: toSend(t.options.Verify, src.sums, tp.seen.Algos())}
+	opts := storage.PutOptions{Meta: src.meta, Sums: toSend(t.options.Verify, src.sums, tp.seen.Algos())}
 	if opts.Sums.Algos() == 0 && t.options.Verify == work.VerifyChecksum {
 		opts.Sums = only(tp.seen, storage.CRC32C)
 	}
@@ -216,7 +225,7 @@ func (t *transfer) held(ctx context.Context, in storage.Info) (work.ObjectOutcom
 		return work.ObjectOutcome{}, t.to(err)
 	}
 	e := evidence{size: in.Size, src: src.sums, seen: tp.seen, dst: dst}
-	if theirs := vouched(t.dst, dst).Algos(); theirs != 0 && theirs&(tp.seen.Algos()|src.sums.Algos()) == 0 {
+	if theirs := dst.Sums.Algos(); theirs != 0 && theirs&(tp.seen.Algos()|src.sums.Algos()) == 0 {
 		d := storage.NewDigest(theirs)
 		d.Write(b)
 		e.seen = merge(e.seen, d.Sums())
@@ -224,9 +233,19 @@ func (t *transfer) held(ctx context.Context, in storage.Info) (work.ObjectOutcom
 	return t.conclude(ctx, e)
 }
 
+// reserve waits until another body may pass, and returns what the budget must
+// get back.
+func (t *transfer) reserve(ctx context.Context) (n int64, err error) {
+	err = t.flight.patiently(func() (err error) {
+		n, err = t.budget.take(ctx, streamCost)
+		return err
+	})
+	return n, err
+}
+
 // streamed copies an object from one connection to the other.
 func (t *transfer) streamed(ctx context.Context, in storage.Info) (work.ObjectOutcome, error) {
-	n, err := t.budget.take(ctx, streamCost)
+	n, err := t.reserve(ctx)
 	if err != nil {
 		return work.ObjectOutcome{}, err
 	}
@@ -236,9 +255,9 @@ func (t *transfer) streamed(ctx context.Context, in storage.Info) (work.ObjectOu
 		return work.ObjectOutcome{}, err
 	}
 	defer src.Close()
-	algos := toHash(t.options.Verify, src.sums, t.dst.Traits(), false)
+	algos := toHash(t.options.Verify, src.sums, t.dst.expected(), false)
 	tp := t.tap(src, in.Size, algos)
-	opts := storage.PutOptions{Meta: src.info.Meta, Sums: toSend(t.options.Verify, src.sums, algos)}
+	opts := storage.PutOptions{Meta: src.meta, Sums: toSend(t.options.Verify, src.sums, algos)}
 	dst, err := t.dst.Put(ctx, t.obj.Key, tp, in.Size, opts)
 	switch broke := tp.broke(); {
 	case err != nil && broke != nil:
@@ -247,6 +266,9 @@ func (t *transfer) streamed(ctx context.Context, in storage.Info) (work.ObjectOu
 		return work.ObjectOutcome{}, t.to(err)
 	case tp.err == nil:
 		return work.ObjectOutcome{}, fmt.Errorf("put %s: the target did not read the body to its end", work.Quote(t.obj.Key))
+	}
+	if opts.Sums.Algos() == 0 {
+		t.dst.names.Store(uint32(dst.Sums.Algos()))
 	}
 	return t.conclude(ctx, evidence{size: in.Size, src: src.sums, seen: tp.seen, dst: dst})
 }
@@ -263,14 +285,13 @@ func (t *transfer) tap(src *source, n int64, algos storage.Algos) *tap {
 // conclude decides whether what was written is what it should be, and takes it
 // back if not.
 func (t *transfer) conclude(ctx context.Context, e evidence) (work.ObjectOutcome, error) {
-	e.sums = vouched(t.dst, e.dst)
 	proof, err := prove(t.options.Verify, e)
 	if err != nil {
 		return work.ObjectOutcome{}, also(err, t.takeBack(ctx, e.dst))
 	}
 	sum := checksum(e.seen)
 	if sum == "" {
-		sum = checksum(merge(e.sums, e.src))
+		sum = checksum(merge(e.dst.Sums, e.src))
 	}
 	return work.ObjectOutcome{Outcome: work.Copied, Proof: proof, Checksum: sum}, nil
 }
@@ -306,6 +327,6 @@ func also(err, more error) error {
 // A source is an open body with what is known of its object.
 type source struct {
 	io.ReadCloser
-	info storage.Info
+	meta storage.Meta
 	sums storage.Sums // vouched for by the store
 }

@@ -20,8 +20,8 @@
 // # How it works
 //
 //	queue ──take──▶ ready ──feed──▶ tasks ──▶ stream 1 … n ──▶ settle ──▶ result, ack
-//	          │      (at most                 one object or
-//	          ▼      one item)                one scan each
+//	          │      (one item, or as         one object or
+//	          ▼       idle streams need)      one scan each
 //	    paused, canceled: back
 //
 // take fetches an item when the one before is being fed; feed hands its

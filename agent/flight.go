@@ -13,8 +13,8 @@ import (
 // holding an item for ever whatever a store does.
 const (
 	stallLimit = 3 * time.Minute
-	// stallPatience is for a request that the store works on without moving
-	// bytes: putting parts together, or copying by itself.
+	// stallPatience is for what takes its time without moving bytes: a store
+	// that puts parts together or copies by itself, and waiting for one's turn.
 	stallPatience = 30 * time.Minute
 )
 
@@ -26,7 +26,7 @@ type flight struct {
 	bytes   atomic.Int64 // that passed, of the present object
 	total   *atomic.Int64
 	beats   atomic.Int64 // changes with every sign of life
-	patient atomic.Bool  // the store may take its time
+	patient atomic.Int32 // more than 0: what it waits for may take its time
 
 	mu     sync.Mutex
 	cancel context.CancelCauseFunc // nil: the stream is idle
@@ -42,7 +42,7 @@ type flight struct {
 func (f *flight) begin(h *held) context.Context {
 	f.bytes.Store(0)
 	f.beats.Add(1)
-	f.patient.Store(false)
+	f.patient.Store(0)
 	ctx, cancel := context.WithCancelCause(h.moving)
 	f.mu.Lock()
 	f.cancel, f.item = cancel, h
@@ -66,6 +66,14 @@ func (f *flight) passed(n int64) {
 	f.beats.Add(1)
 }
 
+// patiently waits for something that may take its time.
+func (f *flight) patiently(wait func() error) error {
+	f.patient.Add(1)
+	defer f.patient.Add(-1)
+	defer f.alive()
+	return wait()
+}
+
 // alive is a sign of life without bytes.
 func (f *flight) alive() { f.beats.Add(1) }
 
@@ -74,7 +82,7 @@ func (f *flight) alive() { f.beats.Add(1) }
 func (f *flight) look(now time.Time) {
 	beats := f.beats.Load()
 	limit := stallLimit
-	if f.patient.Load() {
+	if f.patient.Load() > 0 {
 		limit = stallPatience
 	}
 	if beats != f.seen || f.since.IsZero() {

@@ -44,7 +44,7 @@ func TestStalledStreamIsEnded(t *testing.T) {
 		}
 
 		moving = f.begin(&held{moving: ctx})
-		f.patient.Store(true)
+		f.patient.Add(1)
 		time.Sleep(stallPatience / 2)
 		synctest.Wait()
 		if moving.Err() != nil {

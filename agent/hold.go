@@ -173,12 +173,12 @@ func (h *held) close(d *bus.Delivery) (how string, err error) {
 			return how, d.Ack()
 		}
 	}
-	switch {
-	case errors.Is(why, errPaused), errors.Is(why, errOver):
-		return "paused", errors.Join(err, d.Nak(h.agent.rest/2+rand.N(h.agent.rest)))
-	default:
-		return "returned", errors.Join(err, d.Nak(0))
+	how = "returned"
+	var delay time.Duration
+	if errors.Is(why, errPaused) || errors.Is(why, errOver) {
+		how, delay = "paused", h.agent.rest/2+rand.N(h.agent.rest)
 	}
+	return how, errors.Join(err, d.Nak(delay))
 }
 
 // result returns what is to be said of the item, if there is anything to say.
@@ -263,7 +263,7 @@ func faultOf(err error) work.Fault {
 // shown without the object's key, which stands beside it and could crowd the
 // reason out.
 func textOf(err error) string {
-	if e, ok := err.(*storage.Error); ok && e.Key != "" { //nolint:errorlint // a wrapped one has more to say
+	if e, ok := err.(*storage.Error); ok && e.Key != "" { // a wrapped one has more to say
 		short := *e
 		short.Key = ""
 		err = &short

@@ -23,7 +23,8 @@ type listing struct {
 	cancel  context.CancelFunc
 	ended   sync.WaitGroup
 	page    []entry
-	unknown bool // the store cannot be listed
+	flight  *flight // shows that it is alive with every page
+	unknown bool    // the store cannot be listed
 }
 
 // An entry is what a comparison needs of an object.
@@ -33,9 +34,9 @@ type entry struct {
 }
 
 // list starts to list a range of e. The listing must be closed.
-func list(ctx context.Context, e *end, r work.Range) *listing {
+func list(ctx context.Context, e *end, r work.Range, f *flight) *listing {
 	ctx, cancel := context.WithCancel(ctx)
-	l := &listing{pages: make(chan []entry, 1), cancel: cancel}
+	l := &listing{pages: make(chan []entry, 1), cancel: cancel, flight: f}
 	l.ended.Go(func() {
 		defer close(l.pages)
 		defer func() {
@@ -87,6 +88,7 @@ func (l *listing) find(ctx context.Context, key string) (there entry, ok bool, e
 				return entry{}, false, l.ending()
 			}
 			l.page = page
+			l.flight.alive()
 		case <-ctx.Done():
 			return entry{}, false, context.Cause(ctx)
 		}

@@ -12,7 +12,6 @@ import (
 )
 
 const (
-	partSize    = 16 << 20
 	partStreams = 4 // of one object
 	partTries   = 3 // of one part, for passing faults
 )
@@ -35,10 +34,11 @@ type division struct {
 	seen   []storage.Sums // the same, of the bytes that passed
 }
 
-// sizeOf returns how large the parts of an object must be.
-func sizeOf(size int64, l storage.Limits) (int64, error) {
+// sizeOf returns how large the parts of an object must be: at least as large
+// as usual, and as the target wants them.
+func sizeOf(size, usual int64, l storage.Limits) (int64, error) {
 	const grain = 1 << 20
-	part := max(partSize, l.MinPart)
+	part := max(usual, l.MinPart)
 	if l.MaxParts > 0 {
 		least := (size + int64(l.MaxParts) - 1) / int64(l.MaxParts)
 		part = max(part, (least+grain-1)/grain*grain)
@@ -53,13 +53,12 @@ func sizeOf(size int64, l storage.Limits) (int64, error) {
 // parts copies a big object, several parts at once while there are streams to
 // spare.
 func (t *transfer) parts(ctx context.Context, mp storage.Multipart, in storage.Info) (work.ObjectOutcome, error) {
-	size, err := sizeOf(in.Size, mp.Limits())
+	size, err := sizeOf(in.Size, t.part, mp.Limits())
 	if err != nil {
 		return work.ObjectOutcome{}, err
 	}
-	src := vouched(t.src, in)
-	opts := storage.PutOptions{Meta: in.Meta, Sums: toSend(t.options.Verify, src, 0)}
-	d := &division{transfer: t, mp: mp, in: in, algos: toHash(t.options.Verify, src, storage.Traits{}, false) & combinable}
+	opts := storage.PutOptions{Meta: in.Meta, Sums: toSend(t.options.Verify, in.Sums, 0)}
+	d := &division{transfer: t, mp: mp, in: in, algos: toHash(t.options.Verify, in.Sums, 0, false) & combinable}
 	if d.upload, err = mp.Begin(ctx, t.obj.Key, in.Size, size, opts); err != nil {
 		return work.ObjectOutcome{}, t.to(err)
 	}
@@ -71,13 +70,13 @@ func (t *transfer) parts(ctx context.Context, mp storage.Multipart, in storage.I
 	if err == nil {
 		seen = d.combine()
 		opts.Sums = merge(opts.Sums, seen)
-		dst, err = d.commit(ctx, src, opts)
+		dst, err = d.commit(ctx, opts)
 	}
 	if err != nil {
 		return work.ObjectOutcome{}, also(err, d.abort(ctx))
 	}
 	dst.Sums = merge(dst.Sums, only(seen, d.vouched()))
-	return t.conclude(ctx, evidence{size: in.Size, src: src, seen: seen, dst: dst})
+	return t.conclude(ctx, evidence{size: in.Size, src: in.Sums, seen: seen, dst: dst})
 }
 
 // vouched returns the checksums that the target named for every part. They
@@ -148,7 +147,7 @@ func (d *division) one(ctx context.Context) (more bool, err error) {
 		return false, nil
 	}
 	for try := 1; ; try++ {
-		err := d.part(ctx, int(n))
+		err := d.send(ctx, int(n))
 		switch f := storage.FaultOf(err); {
 		case err == nil:
 			return true, nil
@@ -163,9 +162,9 @@ func (d *division) one(ctx context.Context) (more bool, err error) {
 	}
 }
 
-// part moves part n from one connection to the other.
-func (d *division) part(ctx context.Context, n int) error {
-	held, err := d.budget.take(ctx, streamCost)
+// send moves part n from one connection to the other.
+func (d *division) send(ctx context.Context, n int) error {
+	held, err := d.reserve(ctx)
 	if err != nil {
 		return err
 	}
@@ -211,17 +210,19 @@ func (d *division) combine() storage.Sums {
 
 // commit puts the parts together, unless they are not what the source vouches
 // for.
-func (d *division) commit(ctx context.Context, src storage.Sums, opts storage.PutOptions) (storage.Info, error) {
+func (d *division) commit(ctx context.Context, opts storage.PutOptions) (storage.Info, error) {
 	if d.options.Verify == work.VerifyChecksum {
 		seen := d.combine()
-		if _, differ := seen.Compare(src); differ != 0 {
+		if _, differ := seen.Compare(d.in.Sums); differ != 0 {
 			a := best(differ)
-			return storage.Info{}, mismatch("what arrived is %s %x, the source vouches for %x", a, seen.Get(a), src.Get(a))
+			return storage.Info{}, mismatch("what arrived is %s %x, the source vouches for %x", a, seen.Get(a), d.in.Sums.Get(a))
 		}
 	}
-	d.flight.patient.Store(true)
-	defer d.flight.patient.Store(false)
-	dst, err := d.mp.Commit(ctx, d.upload, d.stored, opts)
+	var dst storage.Info
+	err := d.flight.patiently(func() (err error) {
+		dst, err = d.mp.Commit(ctx, d.upload, d.stored, opts)
+		return err
+	})
 	return dst, d.to(err)
 }
 

@@ -50,16 +50,14 @@ func (t *transfer) present(ctx context.Context) (work.ObjectOutcome, error) {
 // alike compares the contents of two objects of the same size and returns how
 // it knows: the reason, and the sums that are equal.
 func (t *transfer) alike(ctx context.Context, in, there storage.Info) (same bool, reason string, sums storage.Sums, err error) {
-	ours, theirs := vouched(t.src, in), vouched(t.dst, there)
-	if both, differ := ours.Compare(theirs); both != 0 {
-		return differ == 0, "etag", only(ours, both), nil
+	ours, theirs := spelt(t.src, in.ETag), spelt(t.dst, there.ETag)
+	if both, differ := ours.Compare(theirs); both != 0 && differ == 0 {
+		return true, "etag", ours, nil
 	}
-	if in.Sums.Algos() == 0 { // the listing names no checksums
-		if in, err = t.pin(ctx); err != nil {
-			return false, "", sums, err
-		}
-		ours = vouched(t.src, in)
+	if in, err = t.pin(ctx); err != nil {
+		return false, "", sums, err
 	}
+	ours, theirs = in.Sums, there.Sums
 	if theirs.Algos() == 0 {
 		if theirs, err = t.read(ctx, t.dst, there, oneOf(ours)); err != nil {
 			return false, "", sums, t.to(err)
@@ -85,7 +83,7 @@ func oneOf(s storage.Sums) storage.Algos {
 
 // read reads an object through and returns its checksum.
 func (t *transfer) read(ctx context.Context, from *end, in storage.Info, algo storage.Algos) (storage.Sums, error) {
-	n, err := t.budget.take(ctx, streamCost)
+	n, err := t.reserve(ctx)
 	if err != nil {
 		return storage.Sums{}, err
 	}

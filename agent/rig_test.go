@@ -38,6 +38,9 @@ func testContext(t testing.TB) context.Context {
 	return ctx
 }
 
+// smallSizes let objects of some KiB go all ways.
+var smallSizes = sizes{held: 4 << 10, whole: 64 << 10, part: 16 << 10}
+
 // A rig is a queue, the coordinator's side of it, and two stores that items
 // name test://src/ and test://dst/.
 type rig struct {
@@ -128,6 +131,7 @@ func (r *rig) start(change ...func(*config.Agent)) *running {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	a.carrier.sizes = smallSizes
 	r.prepare(a)
 	ctx, cancel := context.WithCancel(context.Background())
 	run := &running{Agent: a, stop: cancel, done: make(chan error, 1)}
@@ -348,3 +352,5 @@ type partsOnly struct {
 }
 
 func noCopy(s *memstore.Store) storage.Store { return partsOnly{s, s} }
+
+func partsOnlyOf(s storage.Store) storage.Store { return partsOnly{s, s.(storage.Multipart)} }

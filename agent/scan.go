@@ -42,7 +42,7 @@ type scan struct {
 // scan lists the item's range and reports it page by page. When it returns
 // nil, the last page was reported.
 func (a *Agent) scan(ctx context.Context, h *held, f *flight) error {
-	if err := a.scans.Acquire(ctx, 1); err != nil {
+	if err := f.patiently(func() error { return a.scans.Acquire(ctx, 1) }); err != nil {
 		return context.Cause(ctx)
 	}
 	defer a.scans.Release(1)
@@ -54,7 +54,7 @@ func (a *Agent) scan(ctx context.Context, h *held, f *flight) error {
 	src, dst := h.pair.src, h.pair.dst
 	s.unlike = !src.Traits().ETagIsMD5 || !dst.Traits().ETagIsMD5
 	if h.item.Options.Compare != work.CompareNone {
-		s.target = list(ctx, dst, r)
+		s.target = list(ctx, dst, r, f)
 		defer s.target.close()
 	}
 	for _, e := range []*end{src, dst} {
@@ -152,10 +152,10 @@ func (s *scan) classify(in storage.Info) (work.Found, error) {
 	case !ok || there.size != in.Size:
 	case s.held.item.Options.Compare == work.CompareSize:
 		f.Skip = "size"
-	case s.unlike || md5Of(in.ETag) == nil || md5Of(there.etag) == nil:
-		f.Check = true
-	case in.ETag == there.etag:
+	case !s.unlike && md5Of(in.ETag) != nil && in.ETag == there.etag:
 		f.Skip = "etag"
+	default:
+		f.Check = true // other ETags do not prove other content
 	}
 	return f, nil
 }

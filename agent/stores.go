@@ -28,6 +28,10 @@ type end struct {
 	url  string
 	gate gate
 
+	// names are the storage.Algos that it named of the last object that it was
+	// sent without any.
+	names atomic.Uint32
+
 	// mu is held while the store is being opened.
 	mu sync.Mutex
 

@@ -34,18 +34,20 @@ func (a *Agent) take(taking, moving context.Context, ready chan<- *held) {
 			a.log.WarnContext(taking, "no items taken", "err", err)
 			_ = sleep(taking, time.Second) // the loop looks at taking itself
 		}
+		var inHand []*held
 		for _, d := range found {
 			if h := a.hold(taking, moving, d); h != nil {
+				inHand = append(inHand, h)
 				tasks += (float64(h.tasks()) - tasks) / 8
-				a.offer(taking, h, ready)
 			}
 		}
+		a.offer(taking, inHand, ready)
 	}
 }
 
-// offer hands an item to the feeder, or gives it back to the queue if that has
-// no room for long.
-func (a *Agent) offer(taking context.Context, h *held, ready chan<- *held) {
+// offer hands items to the feeder. When that has no room for long, it gives
+// the rest back to the queue and waits until a stream has become free.
+func (a *Agent) offer(taking context.Context, items []*held, ready chan<- *held) {
 	limit := time.NewTimer(a.wait)
 	defer limit.Stop()
 	select {
@@ -53,21 +55,25 @@ func (a *Agent) offer(taking context.Context, h *held, ready chan<- *held) {
 	default:
 	}
 	crowded := false
-	select {
-	case ready <- h:
-		return
-	case <-h.starting.Done():
-	case <-taking.Done():
-	case <-limit.C:
-		crowded = true
+	for _, h := range items {
+		if !crowded {
+			select {
+			case ready <- h:
+				continue
+			case <-h.starting.Done():
+			case <-taking.Done():
+			case <-limit.C:
+				crowded = true
+			}
+		}
+		h.stop(errStopping)
+		h.settle()
 	}
-	h.stop(errStopping)
-	h.settle()
 	if !crowded {
 		return
 	}
 	limit.Reset(a.wait)
-	select { // or the same item would come again at once
+	select { // or the same items would come again at once
 	case <-a.freed:
 	case <-taking.Done():
 	case <-limit.C:

@@ -21,14 +21,14 @@ func best(set storage.Algos) storage.Algos {
 	return 0
 }
 
-// vouched returns the checksums that a store vouches for: those it names, and
-// the MD5 that its ETag is, if it says so.
-func vouched(st storage.Store, in storage.Info) storage.Sums {
-	s := in.Sums
-	if s.MD5 == nil && st.Traits().ETagIsMD5 {
-		s.MD5 = md5Of(in.ETag)
+// spelt returns the MD5 that a listed ETag spells, if the store's ETags do. It
+// is good for finding that two objects are equal; that they differ it does not
+// prove, for the ETag of an encrypted object looks the same and is not one.
+func spelt(st storage.Store, etag string) storage.Sums {
+	if !st.Traits().ETagIsMD5 {
+		return storage.Sums{}
 	}
-	return s
+	return storage.Sums{MD5: md5Of(etag)}
 }
 
 // md5Of returns the MD5 that an ETag spells, nil if it has not that form.
@@ -67,7 +67,6 @@ type evidence struct {
 	src  storage.Sums // vouched for by the source
 	seen storage.Sums // of the bytes that passed; none if the server copied
 	dst  storage.Info // what the target says it has
-	sums storage.Sums // vouched for by the target
 }
 
 // prove decides whether a copy is what the level asks for, and names the
@@ -86,15 +85,15 @@ func prove(level work.Verify, e evidence) (proof string, err error) {
 	case work.VerifySize:
 		return "size", nil
 	case work.VerifyETag:
-		e.src, e.sums, e.seen = storage.Sums{MD5: e.src.MD5}, storage.Sums{MD5: e.sums.MD5}, storage.Sums{}
+		e.src, e.dst.Sums, e.seen = storage.Sums{MD5: e.src.MD5}, storage.Sums{MD5: e.dst.Sums.MD5}, storage.Sums{}
 	}
 	sides := [...]struct {
 		what string
 		a, b storage.Sums
 	}{
 		{"what arrived is %s %x, the source vouches for %x", e.seen, e.src},
-		{"the target has %s %x, what was sent is %x", e.sums, e.seen},
-		{"the target has %s %x, the source vouches for %x", e.sums, e.src},
+		{"the target has %s %x, what was sent is %x", e.dst.Sums, e.seen},
+		{"the target has %s %x, the source vouches for %x", e.dst.Sums, e.src},
 	}
 	var agreed [len(sides)]storage.Algos
 	for i, s := range sides {
@@ -128,25 +127,32 @@ func name(arrival, departure, ends storage.Algos) string {
 
 // toHash returns the checksums to compute of a body on its way: always CRC32C,
 // and what else is needed so that prove can compare each end with something.
-// Hashing that a server does anyway is left to it: where both ends' ETags are
-// MD5s, the target's is compared with the source's. Of bytes that are kept
-// until the target has answered, more can be computed then.
-func toHash(level work.Verify, src storage.Sums, target storage.Traits, kept bool) storage.Algos {
+// Hashing that a server does anyway is left to it: where the target will name
+// a checksum that the source vouches for, the two are compared. Of bytes that
+// are kept until the target has answered, more can be computed then.
+func toHash(level work.Verify, src storage.Sums, will storage.Algos, kept bool) storage.Algos {
 	algos := storage.CRC32C
 	if level != work.VerifyChecksum {
 		return algos
 	}
-	have, will := src.Algos(), storage.Algos(0)
-	if target.ETagIsMD5 {
-		will = storage.MD5
-	}
+	have := src.Algos()
 	if have&(will|algos) == 0 {
 		algos |= cheapest(have)
 	}
 	if !kept && (have|algos)&will == 0 {
-		algos |= will
+		algos |= cheapest(will)
 	}
 	return algos
+}
+
+// expected returns the checksums that a target will name of what it is sent,
+// as far as is known beforehand.
+func (e *end) expected() storage.Algos {
+	will := storage.Algos(e.names.Load())
+	if e.Traits().ETagIsMD5 {
+		will |= storage.MD5
+	}
+	return will
 }
 
 // toSend returns the checksums that the target is asked to check: those of the

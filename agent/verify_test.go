@@ -48,7 +48,7 @@ func TestProve(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := prove(tt.level, evidence{size: 5, src: tt.src, seen: tt.seen, dst: storage.Info{Size: tt.size}, sums: tt.dst})
+			got, err := prove(tt.level, evidence{size: 5, src: tt.src, seen: tt.seen, dst: storage.Info{Size: tt.size, Sums: tt.dst}})
 			if got != tt.want || storage.Is(err, work.Corrupt) != (tt.want == "") {
 				t.Errorf("prove = %q, %v, want %q", got, err, tt.want)
 			}
@@ -63,20 +63,21 @@ func TestToHash(t *testing.T) {
 		name  string
 		level work.Verify
 		src   storage.Algos
-		isMD5 bool
+		will  storage.Algos
 		kept  bool
 		want  storage.Algos
 	}{
-		{"both ends' ETags are MD5s", work.VerifyChecksum, md5, true, false, c32c},
-		{"source has CRC32C", work.VerifyChecksum, c32c | md5, false, false, c32c},
-		{"source has only an MD5", work.VerifyChecksum, md5, false, false, c32c | md5},
-		{"source has only CRC64NVME", work.VerifyChecksum, c64, false, false, c32c | c64},
-		{"nothing to compare the target's MD5 with", work.VerifyChecksum, 0, true, false, c32c | md5},
-		{"the same, of bytes that are kept", work.VerifyChecksum, 0, true, true, c32c},
-		{"size", work.VerifySize, md5, false, false, c32c},
+		{"both ends' ETags are MD5s", work.VerifyChecksum, md5, md5, false, c32c},
+		{"source has CRC32C", work.VerifyChecksum, c32c | md5, 0, false, c32c},
+		{"source has only an MD5", work.VerifyChecksum, md5, 0, false, c32c | md5},
+		{"source has only CRC64NVME", work.VerifyChecksum, c64, 0, false, c32c | c64},
+		{"nothing to compare the target's MD5 with", work.VerifyChecksum, 0, md5, false, c32c | md5},
+		{"target counts CRC32C by itself", work.VerifyChecksum, 0, md5 | c32c, false, c32c},
+		{"the same, of bytes that are kept", work.VerifyChecksum, 0, md5, true, c32c},
+		{"size", work.VerifySize, md5, 0, false, c32c},
 	}
 	for _, tt := range tests {
-		if got := toHash(tt.level, sums(1, tt.src), storage.Traits{ETagIsMD5: tt.isMD5}, tt.kept); got != tt.want {
+		if got := toHash(tt.level, sums(1, tt.src), tt.will, tt.kept); got != tt.want {
 			t.Errorf("%s: toHash = %v, want %v", tt.name, got, tt.want)
 		}
 	}
@@ -141,7 +142,7 @@ func TestSizeOf(t *testing.T) {
 		{1 << 40, storage.Limits{MaxParts: 100, MaxPart: 1 << 30}, 0},
 	}
 	for _, tt := range tests {
-		got, err := sizeOf(tt.size, tt.limits)
+		got, err := sizeOf(tt.size, 16<<20, tt.limits)
 		if got != tt.want || storage.Is(err, work.Unsupported) != (tt.want == 0) {
 			t.Errorf("sizeOf(%d, %+v) = %d, %v, want %d", tt.size, tt.limits, got, err, tt.want)
 		}

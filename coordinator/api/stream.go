@@ -51,8 +51,9 @@ type StreamQuery struct {
 // will not pass, such as a job that does not exist.
 func (c *Client) Events(ctx context.Context, q StreamQuery) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
+		at := place{job: q.Job, after: q.After, known: q.After > 0}
 		for try := 1; ; try++ {
-			err := c.follow(ctx, &q, func(m Message) bool {
+			err := c.follow(ctx, &at, func(m Message) bool {
 				try = 1
 				return yield(m, nil)
 			})
@@ -70,19 +71,26 @@ func (c *Client) Events(ctx context.Context, q StreamQuery) iter.Seq2[Message, e
 // errEnough means that the reader of a stream wants no more.
 var errEnough = errors.New("enough")
 
-// follow reads one connection until it breaks, and moves q.After on.
-func (c *Client) follow(ctx context.Context, q *StreamQuery, yield func(Message) bool) error {
+// A place is how far a stream was read.
+type place struct {
+	job   work.JobID
+	after int64
+	known bool // after means something: the server says so as each stream begins
+}
+
+// follow reads one connection until it breaks, and moves the place on.
+func (c *Client) follow(ctx context.Context, at *place, yield func(Message) bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	quiet := time.AfterFunc(StreamQuiet, func() { cancel(fmt.Errorf("nothing heard for %s", StreamQuiet)) })
 	defer quiet.Stop()
 
 	v := url.Values{}
-	if q.Job != 0 {
-		v.Set("job", q.Job.String())
+	if at.job != 0 {
+		v.Set("job", at.job.String())
 	}
-	if q.After != 0 {
-		v.Set("after", strconv.FormatInt(q.After, 10))
+	if at.known {
+		v.Set("after", strconv.FormatInt(at.after, 10))
 	}
 	resp, err := c.send(ctx, call{method: http.MethodGet, path: "/v1/events", query: v}, nil)
 	if err != nil {
@@ -108,8 +116,8 @@ func (c *Client) follow(ctx context.Context, q *StreamQuery, yield func(Message)
 		if err != nil {
 			return err
 		}
-		if f.id != 0 {
-			q.After = f.id
+		if f.placed {
+			at.after, at.known = f.id, true
 		}
 		f = frame{}
 		if known && !yield(m) {
@@ -136,21 +144,23 @@ func (c *Client) broken(ctx context.Context, err error) error {
 
 // A frame is a message of an event stream while it is read.
 type frame struct {
-	id   int64
-	kind string
-	data bytes.Buffer
+	id     int64
+	placed bool // it has an id
+	kind   string
+	data   bytes.Buffer
 }
 
 // line takes a line and reports whether the message is whole.
 func (f *frame) line(s string) bool {
 	if s == "" {
-		return f.data.Len() > 0
+		return true
 	}
 	name, value, _ := strings.Cut(s, ":")
 	value = strings.TrimPrefix(value, " ")
 	switch name {
 	case "id":
-		f.id, _ = strconv.ParseInt(value, 10, 64) // an id that is no number is none of ours
+		id, err := strconv.ParseInt(value, 10, 64)
+		f.id, f.placed = id, err == nil // what is no number is not ours
 	case "event":
 		f.kind = value
 	case "data":

@@ -33,8 +33,8 @@ type Options struct {
 	MaxAttempts int          `json:"max_attempts,omitempty"`
 }
 
-// A Job is a job and, where it was asked for alone or is open, how fast it
-// goes.
+// A Job is a job and how fast it goes. A listing and the answer to a command
+// leave the progress out.
 type Job struct {
 	work.Job
 	Progress *Progress `json:"progress,omitempty"`

@@ -118,45 +118,55 @@ func share(jobs []waitingJob, free int) {
 // take claims what was granted.
 func take(ctx context.Context, tx *sqlx.Tx, jobs []waitingJob) ([]work.Item, error) {
 	const query = `
-		WITH next AS (
-			SELECT due.id
-			FROM unnest($1::bigint[], $2::text[], $3::integer[]) AS share (job_id, kind, n)
-			CROSS JOIN LATERAL (
-				SELECT i.id
-				FROM items i
-				WHERE i.job_id = share.job_id AND i.kind = share.kind AND i.state = 'ready' AND i.not_before <= now()
-				ORDER BY i.not_before, i.id
-				LIMIT share.n
-				FOR UPDATE SKIP LOCKED
-			) due
-		)
 		UPDATE items i
 		SET state = 'queued', epoch = i.epoch + 1, queued_at = now(), looked_at = now()
-		FROM next, jobs j
-		WHERE i.id = next.id AND j.id = i.job_id
+		FROM jobs j
+		WHERE i.id = ANY ($1) AND j.id = i.job_id
 		RETURNING i.epoch,` + itemColumns
 
 	var ids []int64
-	var kinds []string
-	var counts []int32
 	level := map[work.JobID]int{} // of the window, per job
 	for _, j := range jobs {
-		scans := min(j.granted, j.Scans)
-		for kind, n := range map[work.Kind]int{work.Scan: scans, work.Copy: j.granted - scans} {
-			if n > 0 {
-				ids, kinds, counts = append(ids, int64(j.Job)), append(kinds, string(kind)), append(counts, int32(n))
-			}
-		}
 		level[j.Job] = j.Queued
+		scans := min(j.granted, j.Scans)
+		for _, part := range []struct {
+			kind work.Kind
+			n    int
+		}{{work.Scan, scans}, {work.Copy, j.granted - scans}} {
+			due, err := lockDue(ctx, tx, j.Job, part.kind, part.n)
+			if err != nil {
+				return nil, err
+			}
+			ids = append(ids, due...)
+		}
 	}
 	if len(ids) == 0 {
 		return nil, nil
 	}
 	var rows []itemRow
-	if err := tx.SelectContext(ctx, &rows, query, pq.Array(ids), pq.Array(kinds), pq.Array(counts)); err != nil {
+	if err := tx.SelectContext(ctx, &rows, query, pq.Array(ids)); err != nil {
 		return nil, err
 	}
 	return itemsOf(inTurns(rows, level))
+}
+
+// lockDue locks up to n ready items of a job and returns their ids. It is a
+// query for each job, because only a limit that is a plain number lets the
+// planner see how few rows it is about.
+func lockDue(ctx context.Context, tx *sqlx.Tx, job work.JobID, kind work.Kind, n int) (ids []int64, err error) {
+	const query = `
+		SELECT id
+		FROM items
+		WHERE job_id = $1 AND kind = $2 AND state = 'ready' AND not_before <= now()
+		ORDER BY not_before, id
+		LIMIT $3
+		FOR UPDATE SKIP LOCKED -- coordinators and collectors work side by side`
+
+	if n <= 0 {
+		return nil, nil
+	}
+	err = tx.SelectContext(ctx, &ids, query, job, string(kind), n)
+	return ids, err
 }
 
 // inTurns sorts claimed rows as they are to be published: by class, then so

@@ -140,12 +140,11 @@ func (l *Ledger) cancelItems(ctx context.Context, id work.JobID, state work.Item
 		WITH few AS (
 			SELECT id FROM items WHERE job_id = $1 AND state = $2 LIMIT 10000
 		), locked AS (
-			SELECT i.id FROM items i JOIN few USING (id) WHERE i.state = $2 ORDER BY i.id FOR UPDATE OF i
+			SELECT id FROM items WHERE id = ANY (ARRAY (SELECT id FROM few)) AND state = $2 ORDER BY id FOR UPDATE
 		)
-		UPDATE items i
+		UPDATE items
 		SET state = 'canceled', done_at = now()
-		FROM locked
-		WHERE i.id = locked.id`
+		WHERE id = ANY (ARRAY (SELECT id FROM locked))`
 
 	for {
 		var n int64

@@ -89,7 +89,7 @@ func createSchema(ctx context.Context, db *sqlx.DB) error {
 	if err != nil {
 		return fmt.Errorf("reach the database: %w", err)
 	}
-	defer tx.Rollback() //nolint:errcheck // after a commit it does nothing
+	defer tx.Rollback() // after a commit it does nothing
 	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(hashtext('tranship schema'))`); err != nil {
 		return fmt.Errorf("lock the schema: %w", err)
 	}

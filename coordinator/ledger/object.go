@@ -52,13 +52,15 @@ func (l *Ledger) Objects(ctx context.Context, q work.ObjectQuery) (objects []wor
 // for.
 func (l *Ledger) itemsWith(ctx context.Context, q work.ObjectQuery, begin int64) ([]int64, error) {
 	const some = 64
+	// Not job_id = $1: the planner would then read the items of all jobs in the
+	// order of their ids, trusting that some of this job's come soon.
 	const query = `
 		SELECT id
 		FROM items
-		WHERE job_id = $1 AND id >= $2 AND kind = 'copy'
+		WHERE (job_id, id) >= ($1, $2) AND job_id <= $1 AND kind = 'copy'
 		AND last_key >= $3 AND ($4::bytea IS NULL OR first_key < $4)`
 	const order = `
-		ORDER BY id
+		ORDER BY job_id, id
 		LIMIT $5`
 
 	condition := ""

@@ -29,8 +29,8 @@ func (l *Ledger) Overdue(ctx context.Context, olderThan time.Duration, limit int
 		)
 		UPDATE items i
 		SET looked_at = now()
-		FROM old, jobs j
-		WHERE i.id = old.id AND j.id = i.job_id
+		FROM jobs j
+		WHERE i.id = ANY (ARRAY (SELECT id FROM old)) AND j.id = i.job_id
 		RETURNING i.epoch + 1 AS epoch,` + itemColumns
 
 	var rows []itemRow

@@ -128,15 +128,15 @@ func silent(agents []agentRow, now time.Time) []notice {
 	if len(names) == 0 {
 		return nil
 	}
-	text := "Agent " + names[0] + " has fallen silent."
+	text, do := "Agent "+names[0]+" has fallen silent.", "What it had in hand goes to others. If it was not stopped on purpose, look at its machine."
 	if len(names) > 1 {
+		do = "What they had in hand goes to others. If they were not stopped on purpose, look at their machines."
 		text = fmt.Sprintf("%d agents have fallen silent: %s.", len(names), strings.Join(names[:min(len(names), 5)], ", "))
 		if len(names) > 5 {
 			text = fmt.Sprintf("%d agents have fallen silent.", len(names))
 		}
 	}
-	return []notice{{Text: text, Do: "What they had in hand goes to others. If they were not stopped on purpose, look at their machines.",
-		CLI: "journalctl -u tranship-agent", Href: "/agents"}}
+	return []notice{{Text: text, Do: do, CLI: "journalctl -u tranship-agent", Href: "/agents"}}
 }
 
 // stalls lists running jobs of which nothing has finished for long, although

@@ -183,7 +183,7 @@ func (tb *tab) fits() {
 	}
 }
 
-// contrast returns texts whose contrast with their ground is below 4.5.
+// contrast finds texts whose contrast with their ground is below 4.5.
 const contrast = `(() => {
   const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
   const rgba = (c) => { canvas.clearRect(0,0,1,1); canvas.fillStyle = c; canvas.fillRect(0,0,1,1); return [...canvas.getImageData(0,0,1,1).data]; };
@@ -199,32 +199,33 @@ const contrast = `(() => {
   return [...poor];
 })()`
 
-// named returns controls and images that have no name for a screen reader.
+// unnamed finds controls and images that have no name for a screen reader.
 const unnamed = `[...document.querySelectorAll('a,button,input:not([type=hidden]),select,progress,svg[role=img],nav')]
   .filter((e) => !(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length)).map((e) => e.outerHTML)`
 
 func TestBrowser(t *testing.T) {
 	browser := chromium(t)
 	b := serve(t, atWork())
-	b.site.now = func() time.Time { return noon }
-
+	type page struct{ name, path, part, want string }
+	pages := []page{
+		{"overview", "/", "#open", "product images"},
+		{"job", "/jobs/7", "#counters", "250,000 planned = 151,210 copied + 12,400 skipped + 37 failed + 86,353 open"},
+		{"objects", "/jobs/7/objects", "main", `"bad\x00\xff"`},
+		{"jobs", "/jobs", "#jobs", "archive-2019"},
+		{"job-incomplete", "/jobs/4", "#progress", "91,214"},
+		{"job-failed", "/jobs/2", "#head", "folder is not there"},
+		{"failures", "/jobs/7/failures", "main", `"eu/\u202egpj.exe#3"`},
+		{"agents", "/agents", "#agents", "west-1"},
+		{"problems", "/problems", "main", "idempotency_key_reused"},
+	}
 	for _, look := range []struct {
 		name, scheme  string
 		width, height int64
-	}{{"light", "light", 1280, 900}, {"dark", "dark", 1280, 900}, {"phone", "light", 390, 844}} {
+		pages         []page
+	}{{"light", "light", 1280, 900, pages}, {"dark", "dark", 1280, 900, pages[:3]}, {"phone", "light", 390, 844, pages[:3]}} {
 		t.Run(look.name, func(t *testing.T) {
 			tb := b.open(t, browser, look.width, look.height, look.scheme)
-			for _, page := range []struct{ name, path, part, want string }{
-				{"overview", "/", "#open", "product images"},
-				{"jobs", "/jobs", "#jobs", "archive-2019"},
-				{"job", "/jobs/7", "#counters", "250,000 planned = 151,210 copied + 12,400 skipped + 37 failed + 86,353 open"},
-				{"job-incomplete", "/jobs/4", "#progress", "91,214"},
-				{"job-failed", "/jobs/2", "#head", "folder is not there"},
-				{"failures", "/jobs/7/failures", "main", `"eu/\u202egpj.exe#3"`},
-				{"objects", "/jobs/7/objects", "main", `"bad\x00\xff"`},
-				{"agents", "/agents", "#agents", "west-1"},
-				{"problems", "/problems", "main", "idempotency_key_reused"},
-			} {
+			for _, page := range look.pages {
 				tb.visit(page.path)
 				tb.shows(page.part, page.want)
 				tb.fits()
@@ -267,7 +268,10 @@ func testLive(t *testing.T, browser context.Context) {
 		tb.do(chromedp.WaitVisible(chromedp.CSS("#link")))
 		get(tb, chromedp.Evaluate[bool](`document.querySelector('#cancel summary, #open a').focus(), window.sameDocument = true`))
 		var copied int64
-		b.fake.change(7, func(j *work.Job) { j.Copied, j.Open = j.Copied+5000, j.Open-5000; copied = j.Copied + j.Skipped + j.Failed })
+		b.fake.change(7, func(j *work.Job) {
+			j.Copied, j.Open = j.Copied+5000, j.Open-5000
+			copied = j.Copied + j.Skipped + j.Failed
+		})
 		want := comma(copied)
 		if page.part == "#counters" {
 			want = comma(copied - 12437)

@@ -18,7 +18,6 @@ const (
 type chart struct {
 	Name  string
 	Path  string // of the area, in SVG; empty: nothing to draw
-	Now   string
 	Most  string
 	Mean  string
 	Width int
@@ -50,7 +49,7 @@ func draw(name string, samples []work.Sample, value func(work.Sample) int64, tex
 		fmt.Fprintf(&b, "V%.1fH%.1f", chartHeight-r/most*(chartHeight-2), float64(i+1)*step)
 	}
 	fmt.Fprintf(&b, "V%dZ", chartHeight)
-	c.Path, c.Now, c.Most, c.Mean = b.String(), text(rates[len(rates)-1]), text(most), text(mean)
+	c.Path, c.Most, c.Mean = b.String(), text(most), text(mean)
 	return c
 }
 

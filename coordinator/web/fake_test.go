@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -309,9 +310,10 @@ func (f *fake) fillJob7() {
 	const steps = 480 // of 5 s
 	final := j.Copied + j.Skipped + j.Failed
 	for i := range int64(steps) {
-		wave := (i % 90) * 11 // a rate that goes up and down, for the eye
+		// A rate that goes up and down, for the eye.
+		part := float64(i)/steps + 0.006*math.Sin(float64(i)/9) + 0.004*math.Sin(float64(i)/31)
 		s := work.Sample{At: noon.Add(time.Duration(i-steps+1) * 5 * time.Second), Failed: j.Failed * i / steps,
-			Objects: final*i/steps + wave, Bytes: j.DoneBytes*i/steps + wave<<20}
+			Objects: int64(float64(final) * part), Bytes: int64(float64(j.DoneBytes) * part)}
 		f.samples[7] = append(f.samples[7], s)
 		if i%20 == 0 {
 			f.samples[6] = append(f.samples[6], work.Sample{At: s.At})

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	failureRows = 10
+	failureRows = 5
 	eventRows   = 30
 	eventPages  = 20 // of events read to find the newest
 )

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tranship/tranship/coordinator/api"
 	"github.com/tranship/tranship/internal/work"
 )
 
@@ -24,7 +23,11 @@ var newJobFields = fields{"name": nil, "source": nil, "target": nil, "site": nil
 
 // newJobJSON is api.NewJob with an explicit 0 told from nothing.
 type newJobJSON struct {
-	api.NewJob
+	Name    string     `json:"name"`
+	Source  string     `json:"source"`
+	Target  string     `json:"target"`
+	Site    string     `json:"site"`
+	Class   work.Class `json:"class"`
 	Options struct {
 		Verify      string `json:"verify"`
 		Compare     string `json:"compare"`

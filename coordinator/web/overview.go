@@ -160,6 +160,7 @@ type overview struct {
 	Agents    []agentRow
 	AllAgents int
 	None      bool // no job was ever asked for
+	Host      string
 }
 
 func (s *site) overviewPage(w http.ResponseWriter, r *http.Request) error {
@@ -180,7 +181,7 @@ func (s *site) overviewPage(w http.ResponseWriter, r *http.Request) error {
 	ended := slices.DeleteFunc(slices.Clone(newest), func(j work.Job) bool { return j.State.Open() })
 	ended = ended[:min(len(ended), endedRows)]
 
-	var o overview
+	o := overview{Host: r.Host}
 	if o.Open, err = s.rows(ctx, open); err != nil {
 		return err
 	}

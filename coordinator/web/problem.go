@@ -59,7 +59,7 @@ func problemOf(err error) *api.Problem {
 		return api.NewProblem(api.KeyReused, "")
 	case errors.Is(err, work.ErrCursor):
 		return api.NewProblem(api.BadCursor, "")
-	case errors.Is(err, context.DeadlineExceeded), isNetwork(err):
+	case errors.Is(err, context.DeadlineExceeded), isAway(err):
 		p = api.NewProblem(api.Unavailable, "")
 		p.RetryAfter = 5 * time.Second
 		return p
@@ -67,10 +67,16 @@ func problemOf(err error) *api.Problem {
 	return api.NewProblem(api.Internal, "")
 }
 
-// isNetwork reports whether the ledger's server could not be reached.
-func isNetwork(err error) bool {
+// isAway reports whether the database could not be reached, or sent us away
+// because it stops, starts or is full.
+func isAway(err error) bool {
 	var ne net.Error
-	return errors.As(err, &ne)
+	var se interface{ SQLState() string }
+	if !errors.As(err, &se) {
+		return errors.As(err, &ne)
+	}
+	class := se.SQLState()
+	return strings.HasPrefix(class, "08") || strings.HasPrefix(class, "53") || strings.HasPrefix(class, "57")
 }
 
 // show sends a problem in the form the client reads.

@@ -48,7 +48,7 @@ func (f findings) err() error {
 	if len(f) == 0 {
 		return nil
 	}
-	return api.NewProblem(api.Invalid, "the request is not valid", f...)
+	return api.NewProblem(api.Invalid, "", f...)
 }
 
 // readBody decodes the body, a JSON object, into v and notes fields that are

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -39,7 +40,7 @@ func Server(addr string, h http.Handler) *http.Server {
 			return context.WithValue(context.Background(), stoppingKey{}, stopping)
 		},
 	}
-	srv.RegisterOnShutdown(func() { close(stopping) })
+	srv.RegisterOnShutdown(sync.OnceFunc(func() { close(stopping) }))
 	return srv
 }
 

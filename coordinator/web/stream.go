@@ -93,7 +93,9 @@ func (st *stream) run(ctx context.Context) error {
 	stop := stopping(ctx)
 	beat := time.NewTicker(st.site.beat)
 	defer beat.Stop()
-	if err := st.write([]byte(": tranship\n\n")); err != nil {
+	// The place comes first: a client that loses the connection before the
+	// first event resumes from here, and misses none.
+	if err := st.write(fmt.Appendf(nil, "id: %d\n\n", st.after)); err != nil {
 		return nil
 	}
 	for {

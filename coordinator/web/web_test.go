@@ -12,6 +12,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -21,13 +22,26 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tranship/tranship/coordinator/api"
+	"github.com/tranship/tranship/coordinator/ledger/ledgertest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden pages")
 
+// TestMain looks for goroutines left behind once the database is gone.
 func TestMain(m *testing.M) {
-	flag.Parse()
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(run{m}, goleak.Cleanup(func(code int) {
+		if code != 0 {
+			os.Exit(code)
+		}
+	}))
+}
+
+// A run is the tests with their database. M keeps the exit status itself.
+type run struct{ *testing.M }
+
+func (r run) Run() int {
+	ledgertest.Main(r.M)
+	return 0
 }
 
 // A bench is a running server over a fake, and a client of it that checks
@@ -42,12 +56,21 @@ type bench struct {
 	log    *lockedBuffer
 }
 
-// serve starts a server for the test.
-func serve(t testing.TB, f *fake) *bench {
+// serve starts a server over a fake for the test, once it is tuned.
+func serve(t testing.TB, f *fake, tune ...func(*bench)) *bench {
 	t.Helper()
-	b := &bench{fake: f, log: &lockedBuffer{}}
+	b := &bench{fake: f}
+	still := func(b *bench) { b.site.now = func() time.Time { return noon } }
+	b.start(t, f, f, append([]func(*bench){still}, tune...)...)
+	return b
+}
+
+// start starts the server.
+func (b *bench) start(t testing.TB, l Ledger, c Commander, tune ...func(*bench)) {
+	t.Helper()
+	b.log = &lockedBuffer{}
 	b.site = newSite(Deps{
-		Ledger: f, Commander: f, Version: "1.4.0",
+		Ledger: l, Commander: c, Version: "1.4.0",
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 			fmt.Fprintln(w, "tranship_up 1")
@@ -55,16 +78,18 @@ func serve(t testing.TB, f *fake) *bench {
 		Ready: func(context.Context) map[string]error { return map[string]error{"postgres": nil, "nats": nil} },
 		Log:   slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
-	b.site.now = func() time.Time { return noon }
 	b.site.beat = 20 * time.Millisecond
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.server = Server(l.Addr().String(), b.site.guard())
+	b.server = Server(listener.Addr().String(), b.site.guard())
+	for _, change := range tune {
+		change(b)
+	}
 	done := make(chan error, 1)
-	go func() { done <- b.server.Serve(l) }()
-	b.base = "http://" + l.Addr().String()
+	go func() { done <- b.server.Serve(listener) }()
+	b.base = "http://" + listener.Addr().String()
 	b.http = &http.Client{Transport: &checked{t: t, spec: spec(t), next: &http.Transport{}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	b.client = api.NewClient(b.base, b.http, "")
@@ -79,7 +104,6 @@ func serve(t testing.TB, f *fake) *bench {
 			t.Errorf("Serve = %v", err)
 		}
 	})
-	return b
 }
 
 // do makes a request and returns the answer with its body read.

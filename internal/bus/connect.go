@@ -25,7 +25,7 @@ const (
 
 	dialWait  = 3 * time.Second  // for one attempt to connect
 	callWait  = 5 * time.Second  // for one answer of the server
-	ackWait   = 10 * time.Second // for a stream to confirm a message
+	storeWait = 10 * time.Second // for a stream to confirm a message
 	closeWait = 2 * time.Second  // for what was sent last to leave
 	window    = 256              // messages on their way to a stream; more would starve its consumers
 	stallWait = 30 * time.Second // for room in the window
@@ -92,7 +92,7 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 	}
 	js, err := jetstream.NewWithDomain(nc, o.Domain,
 		jetstream.WithPublishAsyncMaxPending(window),
-		jetstream.WithPublishAsyncTimeout(ackWait))
+		jetstream.WithPublishAsyncTimeout(storeWait))
 	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("connect to the queue: %w", err)
@@ -101,9 +101,12 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 	return b, nil
 }
 
-// dial tries to connect until it works, is refused or ctx ends.
+// dial tries to connect until it works, cannot work without a change here, or
+// ctx ends.
 func (b *Bus) dial(ctx context.Context) (*nats.Conn, error) {
 	opts := b.natsOptions()
+	var unreadable *url.Error
+	var file *fs.PathError
 	for try := 0; ; try++ {
 		nc, err := nats.Connect(b.opt.URL, opts...)
 		switch {
@@ -111,7 +114,9 @@ func (b *Bus) dial(ctx context.Context) (*nats.Conn, error) {
 			return nc, nil
 		case refused(err):
 			return nil, fmt.Errorf("%w: check nats.token or nats.credentials", err)
-		case hopeless(err):
+		case errors.As(err, &unreadable):
+			return nil, unreadable.Err // without the URL, which may hold a password
+		case errors.As(err, &file):
 			return nil, err
 		}
 		if try == 1 { // once, and not for the first moments of a common start
@@ -187,14 +192,6 @@ func (b *Bus) Healthy(ctx context.Context) error {
 func refused(err error) bool {
 	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) ||
 		errors.Is(err, nats.ErrAuthRevoked) || errors.Is(err, nats.ErrAccountAuthExpired)
-}
-
-// hopeless reports whether connecting cannot work without a change here: the
-// address or the credentials cannot be read.
-func hopeless(err error) bool {
-	var address *url.Error
-	var file *fs.PathError
-	return errors.As(err, &address) || errors.As(err, &file)
 }
 
 // where names the queue for people.

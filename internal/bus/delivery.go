@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -70,11 +69,7 @@ func nak(delay time.Duration) string {
 	if delay <= 0 {
 		return "-NAK"
 	}
-	body, err := json.Marshal(map[string]int64{"delay": delay.Nanoseconds()})
-	if err != nil { // a map of numbers always encodes
-		return "-NAK"
-	}
-	return "-NAK " + string(body)
+	return fmt.Sprintf(`-NAK {"delay":%d}`, delay.Nanoseconds())
 }
 
 func term(reason string) string { return "+TERM " + work.Clip(reason) }

@@ -196,7 +196,7 @@ func (b *Bus) store(ctx context.Context, m *nats.Msg) error {
 }
 
 func (b *Bus) storeOnce(ctx context.Context, m *nats.Msg) error {
-	ctx, cancel := context.WithTimeout(ctx, ackWait)
+	ctx, cancel := context.WithTimeout(ctx, storeWait)
 	defer cancel()
 	_, err := b.js.PublishMsg(ctx, m)
 	return meaning(err)

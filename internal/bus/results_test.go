@@ -157,6 +157,29 @@ func TestUnreadableResults(t *testing.T) {
 	}
 }
 
+// TestForeignMessageAmongResults covers an agent that has a message delivered
+// into the results: it arrives there under its own subject, which no filter
+// for results would show. Items that Publish sent are refused there already,
+// because they name their stream.
+func TestForeignMessageAmongResults(t *testing.T) {
+	t.Parallel()
+	b, agent := newFleet(t, Options{})
+	publishRaw(t, b, "tranship.work.s.norm.1.1", "{")
+	ask := agent.api + "CONSUMER.MSG.NEXT.TRANSHIP_WORK_s.norm"
+	if err := agent.nc.PublishRequest(ask, "tranship.result.s.agent-1.1.1", []byte("1")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is stored", func() bool { return messages(t, b, resultsStream) == 1 })
+	list, _, err := b.Results(testContext(t), 5, 100*time.Millisecond)
+	if len(list) > 0 || err != nil {
+		t.Errorf("Results = %v, %v, want none", list, err)
+	}
+	if reason, _ := deadReason(t, b, "tranship.dead.work.s.norm.1.1"); !strings.Contains(reason, "not that of a result") {
+		t.Errorf("it was put aside for %q", reason)
+	}
+	eventually(t, "it leaves", func() bool { return messages(t, b, resultsStream) == 0 })
+}
+
 func TestNewerResultIsLeft(t *testing.T) {
 	t.Parallel()
 	b, _ := newFleet(t, Options{})

@@ -106,7 +106,7 @@ func TestConnectSaysWhy(t *testing.T) {
 		{"wrong token", Options{URL: s.URL(), Token: "wrong"}, []string{"uthorization", "nats.token"}, "wrong"},
 		{"no token", Options{URL: s.URL()}, []string{"nats.token"}, ""},
 		{"no credentials file", Options{URL: s.URL(), Credentials: "/nowhere/x.creds"}, []string{"/nowhere/x.creds"}, ""},
-		{"no URL", Options{URL: "nats://a b:1"}, []string{"unreadable address"}, ""},
+		{"no URL", Options{URL: "nats://me:hush@a b:1"}, []string{"unreadable address", "invalid character"}, "hush"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -112,8 +112,8 @@ func (b *Bus) turns(n int) []turn {
 	}
 }
 
-// look takes what is there, turn by turn, until as many as the third turn says
-// are found.
+// look takes what is there, turn by turn, until as many as the last turn asks
+// for are found.
 func (p *pull) look(ctx context.Context, site string, turns []turn) error {
 	most := turns[len(turns)-1].n
 	empty := map[work.Class]bool{}

@@ -43,8 +43,8 @@ func (p *program) runAgent(ctx context.Context, file string) error {
 	if cfg.Agent.Name == "" {
 		cfg.Agent.Name = hostName()
 	}
-	log := p.logger(cfg.Log).With("agent", cfg.Agent.Name, "site", cfg.Agent.Site)
-	b, err := connect(ctx, agentBus(cfg, bus.Options{URL: queueURL(cfg.NATS), Log: log}))
+	log := p.logger(cfg.Log)
+	b, err := connect(ctx, agentBus(cfg, bus.Options{URL: queueURL(cfg.NATS), Log: log.With("agent", cfg.Agent.Name)}))
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,6 @@ func (p *program) runAgent(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	log.InfoContext(ctx, "agent is up", "version", buildVersion().Version, "streams", cfg.Agent.Streams)
 	n := notifier{log: log, status: func() string { return agentStatus(a) }, healthy: b.Healthy}
 	return beside(ctx, n.run, a.Run)
 }

@@ -7,12 +7,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
-	"syscall"
-	"time"
 )
-
-// childPatience is how long a child may take to end in order.
-const childPatience = 10 * time.Second
 
 // A child is another process of this program.
 type child struct {
@@ -59,14 +54,4 @@ func (c *child) pid() int { return c.cmd.Process.Pid }
 func (c *child) kill() {
 	_ = c.cmd.Process.Kill() // fails only if it has ended
 	<-c.done
-}
-
-// stop asks the child to end and waits for it.
-func (c *child) stop() {
-	_ = c.cmd.Process.Signal(syscall.SIGTERM) // fails only if it has ended
-	select {
-	case <-c.done:
-	case <-time.After(childPatience):
-		c.kill()
-	}
 }

@@ -44,12 +44,13 @@ With --server, or TRANSHIP_SERVER set, the job is handed to that coordinator
 and its agents. Without, it runs here, all in this process, with its ledger in
 the data folder: if it is stopped or killed, the same command continues it.
 
-Objects that stand at the target already, with the same content, are skipped.
-Nothing is ever deleted. Credentials come from the environment of whoever
-moves the bytes, never from the URL.`,
+Objects that stand at the target already, with the same content, are skipped;
+one of the same key with other content is replaced. Nothing is ever deleted.
+Credentials come from the environment of whoever moves the bytes, never from
+the URL.`,
 		Args: arguments("SOURCE", "TARGET"),
 		Example: example(
-			"tranship copy ./photos s3://backup/photos?region=eu-west-1",
+			"tranship copy ./photos 's3://backup/photos?region=eu-west-1'",
 			"tranship copy --server http://127.0.0.1:8480 --wait s3://from s3://to",
 		),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -95,7 +96,7 @@ func TestCopyHereIncomplete(t *testing.T) {
 	t.Parallel()
 	src := tree(t, map[string]string{"good": "good", "in/the/way": "x"})
 	dst := tree(t, map[string]string{"in": "a file where a folder is needed"})
-	w := newWorld(t)
+	w := newWorld(t).withDatabase(t)
 	w.wantStatus(t, ExitIncomplete, "copy", "-o", "json", "--max-attempts", "1", src, dst)
 	if j := jobOf(t, w); j.State != work.Incomplete || j.Failed != 1 || j.Copied != 1 {
 		t.Errorf("the job is %+v", j)
@@ -109,7 +110,7 @@ func TestCopyHereIncomplete(t *testing.T) {
 
 func TestCopyHereWithoutSource(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t).withDatabase(t)
 	src := filepath.Join(t.TempDir(), "nowhere")
 	w.wantStatus(t, ExitFailed, "copy", src, t.TempDir())
 	if !strings.Contains(w.stderr.String(), "nowhere") {
@@ -120,9 +121,9 @@ func TestCopyHereWithoutSource(t *testing.T) {
 // A copy that is stopped says how to go on, and the same command does.
 func TestCopyHereInterrupted(t *testing.T) {
 	t.Parallel()
-	files := some(4000)
+	files := some(900)
 	src, dst := tree(t, files), t.TempDir()
-	w := newWorld(t)
+	w := newWorld(t).withDatabase(t)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	go func() {
@@ -145,13 +146,54 @@ func TestCopyHereInterrupted(t *testing.T) {
 	}
 
 	w.wantStatus(t, ExitOK, args...)
-	if j := jobOf(t, w); j.ID != 1 || j.Copied+j.Skipped != 4000 {
+	if j := jobOf(t, w); j.ID != 1 || j.Copied+j.Skipped != 900 {
 		t.Errorf("the job is %+v, want the first one to have gone on", j)
 	}
 	if !strings.Contains(w.stderr.String(), "continuing job 1") {
 		t.Errorf("nobody said that it continues:\n%s", w.stderr.String())
 	}
 	wantTree(t, dst, files)
+}
+
+// A copy that is killed is continued by the same command, and by no other.
+func TestCopyHereKilled(t *testing.T) {
+	t.Parallel()
+	files := some(900)
+	src, dst, other := tree(t, files), t.TempDir(), t.TempDir()
+	w := newWorld(t)
+	c, err := startChild(io.Discard, []string{"XDG_STATE_HOME=" + w.env["XDG_STATE_HOME"]}, "copy", "--streams", "2", src, dst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.kill)
+	await(t, "something to arrive", w, func() bool {
+		found, _ := filepath.Glob(filepath.Join(dst, "many", "*"))
+		return len(found) > 10
+	})
+	c.kill()
+	before, err := os.ReadDir(filepath.Join(dst, "many"))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	w.wantStatus(t, ExitOK, "copy", "-o", "json", src, other)
+	if j := jobOf(t, w); j.ID != 2 || j.Copied != 900 {
+		t.Errorf("another copy's job is %+v", j)
+	}
+	if !strings.Contains(w.stderr.String(), "job 1, file://"+src+" to file://"+dst+", was interrupted and waits") {
+		t.Errorf("nobody spoke of the first job:\n%s", w.stderr.String())
+	}
+	after, err := os.ReadDir(filepath.Join(dst, "many"))
+	if err != nil || len(after) != len(before) {
+		t.Errorf("another copy made %d objects of the first job into %d, %v", len(before), len(after), err)
+	}
+
+	w.wantStatus(t, ExitOK, "copy", "-o", "json", "--streams", "2", src, dst)
+	if j := jobOf(t, w); j.ID != 1 || j.Copied+j.Skipped != 900 {
+		t.Errorf("the first command's job is %+v, want job 1", j)
+	}
+	wantTree(t, dst, files)
+	wantTree(t, other, files)
 }
 
 func TestDryRun(t *testing.T) {

@@ -102,7 +102,7 @@ http: {listen: "127.0.0.1:0"}
 agent: {name: a1, grace: 1s}
 `, t.TempDir(), address)}), "tranship.yaml")
 
-	coordinator, agent := newWorld(t), newWorld(t)
+	coordinator, agent := newWorld(t).withDatabase(t), newWorld(t)
 	for _, w := range []*world{coordinator, agent} {
 		w.env["CREDENTIALS_DIRECTORY"] = credentials
 	}

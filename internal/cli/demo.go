@@ -101,7 +101,7 @@ func (d *demonstration) run(ctx context.Context) error {
 		if err := d.startAgent(i); err != nil {
 			return err
 		}
-		defer func() { d.agents[i].stop() }()
+		defer func() { d.agents[i].kill() }() // what it may hold is thrown away
 	}
 	job, _, err := d.hub.ledger.CreateJob(ctx, work.NewJob{
 		Name: "demo", Source: fileURL(d.source), Target: fileURL(d.target), Options: work.DefaultOptions(),

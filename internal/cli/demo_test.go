@@ -30,8 +30,8 @@ func TestDemo(t *testing.T) {
 }
 
 func TestDemoInterrupted(t *testing.T) {
+	w := newWorld(t).withDatabase(t) // its server's folder is not the demo's
 	t.Setenv("TMPDIR", t.TempDir())
-	w := newWorld(t)
 	ctx, stop := context.WithCancel(t.Context())
 	go func() {
 		for !strings.Contains(w.stderr.String(), "agent-2 is process") {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -55,13 +56,17 @@ type hub struct {
 func startHub(ctx context.Context, cfg config.Config, log *slog.Logger, command string) (*hub, error) {
 	h := &hub{cfg: cfg, log: log, metrics: prometheus.NewRegistry()}
 	h.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	starting, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	if err := h.start(ctx, command); err != nil {
-		h.close()
-		return nil, err
+	err := h.start(starting, command)
+	if err == nil {
+		return h, nil
 	}
-	return h, nil
+	h.close()
+	if ctx.Err() != nil {
+		return nil, fail(ExitCanceled, errors.New("stopped while starting"), "")
+	}
+	return nil, err
 }
 
 func (h *hub) start(ctx context.Context, command string) error {
@@ -116,16 +121,10 @@ func (h *hub) startQueue(ctx context.Context) error {
 		Domain: n.Domain, Replicas: n.Replicas, AckWait: time.Duration(n.AckWait), Log: h.log,
 	}
 	if n.URL.IsZero() {
-		s, err := bus.StartServer(ctx, bus.ServerOptions{
-			Dir: filepath.Join(h.cfg.Data, "nats"), Listen: n.Listen, Domain: n.Domain,
-			Token: n.Token.Reveal(), MaxStore: int64(n.MaxStore), Log: h.log,
-		})
-		if err != nil {
-			return fail(ExitFailed, fmt.Errorf("embedded NATS: %w", err), "TRANSHIP_NATS_LISTEN sets nats.listen, TRANSHIP_NATS_URL uses a server that runs already")
+		if err := h.startServer(ctx); err != nil {
+			return err
 		}
-		h.server = s
-		h.onClose(s.Shutdown)
-		o.Server = s
+		o.Server = h.server
 	}
 	b, err := connect(ctx, o)
 	if err != nil {
@@ -140,13 +139,35 @@ func (h *hub) startQueue(ctx context.Context) error {
 	return nil
 }
 
+func (h *hub) startServer(ctx context.Context) error {
+	n := h.cfg.NATS
+	dir := filepath.Join(h.cfg.Data, "nats")
+	if n.Listen == "" {
+		// Nobody but this process has anything of the queue in hand. What its
+		// predecessor had would wait for its time there, so the queue begins
+		// empty and the ledger fills it.
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("empty the queue: %w", err)
+		}
+	}
+	s, err := bus.StartServer(ctx, bus.ServerOptions{
+		Dir: dir, Listen: n.Listen, Domain: n.Domain, Token: n.Token.Reveal(), MaxStore: int64(n.MaxStore), Log: h.log,
+	})
+	if err != nil {
+		return fail(ExitFailed, fmt.Errorf("embedded NATS: %w", err), "TRANSHIP_NATS_LISTEN sets nats.listen, TRANSHIP_NATS_URL uses a server that runs already")
+	}
+	h.server = s
+	h.onClose(s.Shutdown)
+	return nil
+}
+
 // connect connects to the queue and says what to look at if that fails.
 func connect(ctx context.Context, o bus.Options) (*bus.Bus, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	b, err := bus.Connect(ctx, o)
 	if err != nil {
-		return nil, fail(ExitUnreachable, fmt.Errorf("NATS cannot be reached: %w", err),
+		return nil, fail(ExitUnreachable, fmt.Errorf("cannot reach NATS: %w", err),
 			"is the coordinator or the NATS server running, and are nats.url (TRANSHIP_NATS_URL) and the token right?")
 	}
 	return b, nil
@@ -206,10 +227,10 @@ func (h *hub) startPostgres(ctx context.Context) error {
 func ledgerError(err error) error {
 	var network *net.OpError
 	if errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) {
-		return fail(ExitUnreachable, fmt.Errorf("Postgres cannot be reached: %w", err),
+		return fail(ExitUnreachable, fmt.Errorf("cannot reach Postgres: %w", err),
 			"is it running, and is postgres.url (TRANSHIP_DATABASE_URL) right?")
 	}
-	return fail(ExitFailed, fmt.Errorf("Postgres: %w", err), "")
+	return fail(ExitFailed, fmt.Errorf("use Postgres: %w", err), "")
 }
 
 // address returns where the page is.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/tranship/tranship/coordinator/ledger/ledgertest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -21,11 +23,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		os.Exit(Run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
-	flag.Parse()
 	if err := os.Setenv(asProgram, "1"); err != nil { // for children only
 		panic(err)
 	}
-	os.Exit(m.Run())
+	ledgertest.Main(m)
 }
 
 // A safeBuffer may be written and read at once.
@@ -52,11 +53,18 @@ type world struct {
 	stdout, stderr safeBuffer
 }
 
-// newWorld returns a program that sees nothing of the real environment but the
-// database, if the tests are to use one.
+// newWorld returns a program that sees nothing of the real environment.
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	return &world{env: map[string]string{"XDG_STATE_HOME": t.TempDir()}}
+}
+
+// withDatabase gives the program a database that is there already, which saves
+// the time that a private Postgres takes.
+func (w *world) withDatabase(t *testing.T) *world {
+	t.Helper()
+	w.env["TRANSHIP_DATABASE_URL"] = ledgertest.EmptyURL(t)
+	return w
 }
 
 // run runs a command and returns its exit status.

@@ -56,7 +56,7 @@ func line(text, word string) string {
 func TestUp(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
-	server := newWorld(t)
+	server := newWorld(t).withDatabase(t)
 	server.env["TRANSHIP_HTTP_LISTEN"], server.env["TRANSHIP_NATS_LISTEN"] = "127.0.0.1:0", "127.0.0.1:0"
 	server.env["TRANSHIP_AGENT_NAME"] = "here"
 	stop := server.background(t, "up", "--data", data)
@@ -65,7 +65,7 @@ func TestUp(t *testing.T) {
 	if got := line(server.stdout.String(), "data"); got != data {
 		t.Errorf("data folder %q, want %q", got, data)
 	}
-	for what, want := range map[string]string{"ledger": "psql 'postgres:", "queue": "nats --js-domain hub --server nats://127.0.0.1:"} {
+	for what, want := range map[string]string{"ledger": `psql "$TRANSHIP_DATABASE_URL"`, "queue": "nats --js-domain hub --server nats://127.0.0.1:"} {
 		if got := line(server.stdout.String(), what); !strings.HasPrefix(got, want) {
 			t.Errorf("%s line %q, want %q", what, got, want)
 		}

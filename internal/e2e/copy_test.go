@@ -185,3 +185,31 @@ func TestPauseAndCancel(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestDrain ends agents by SIGTERM under load, as systemctl stop does: what
+// they have in hand is finished or handed back, and the others go on with it
+// at once, long before it would be handed out again by itself.
+func TestDrain(t *testing.T) {
+	long(t)
+	f := newFleet(t, 2, nil)
+	dir := t.TempDir()
+	objects := newCorpus(5000, newSeed(t))
+	objects.toFolder(t, dir+"/src")
+	id := f.submit(t, "file://"+dir+"/src", "file://"+dir+"/dst")
+	eventually(t, "the job to move", time.Minute, func() bool { return f.job(t, id).Copied > 500 })
+	if code := f.agents[0].stop(t); code != 0 {
+		t.Errorf("exit status %d after SIGTERM, want 0", code)
+	}
+	j := f.awaitEnd(t, id, 3*time.Minute)
+	if j.State != "succeeded" || j.Retries != 0 {
+		t.Errorf("job ended %s with %d retries, want succeeded without any", j.State, j.Retries)
+	}
+	f.wantInvariant(t, j)
+	wantEqual(t, folderInventory(t, dir+"/dst"), objects.inventory())
+	if code := f.coordinator.stop(t); code != 0 {
+		t.Errorf("coordinator: exit status %d after SIGTERM, want 0", code)
+	}
+	if code := f.agents[1].stop(t); code != 0 {
+		t.Errorf("agent without a coordinator: exit status %d after SIGTERM, want 0", code)
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -200,24 +201,23 @@ func (d *daemon) kill() {
 	<-done
 }
 
-// stop asks the daemon to end and returns its exit status.
+// stop asks the daemon to end, as systemd does, and returns its exit status.
 func (d *daemon) stop(t testing.TB) int {
 	t.Helper()
-	d.mu.Lock()
-	cmd, done := d.cmd, d.done
-	d.mu.Unlock()
-	_ = cmd.Process.Signal(os.Interrupt)
+	d.signal(t, syscall.SIGTERM)
 	select {
-	case <-done:
+	case <-d.done:
 	case <-time.After(time.Minute):
-		t.Fatalf("%s did not end within a minute of SIGINT:\n%s", d.name, d.log.tail(4000))
+		t.Fatalf("%s did not end within a minute of SIGTERM:\n%s", d.name, d.log.tail(4000))
 	}
-	return cmd.ProcessState.ExitCode()
+	return d.cmd.ProcessState.ExitCode()
 }
 
-// cpu returns the processor time that an ended daemon's last life used.
-func (d *daemon) cpu() time.Duration {
-	return d.cmd.ProcessState.UserTime() + d.cmd.ProcessState.SystemTime()
+func (d *daemon) signal(t testing.TB, s syscall.Signal) {
+	t.Helper()
+	if err := d.cmd.Process.Signal(s); err != nil {
+		t.Fatalf("signal %s: %v", d.name, err)
+	}
 }
 
 // eventually polls until ok holds; the deadline is generous because it is

@@ -31,7 +31,8 @@ type Store interface {
 	// order of their key's bytes, in pages of at most a thousand. It must
 	// fail rather than leave out anything it could not read, and it must
 	// return fn's error as it is. A store that cannot tell whether the
-	// listing is complete must fail.
+	// listing is complete must fail. NotFound if the bucket or folder itself
+	// is not there.
 	//
 	// Info.Sums and Info.Meta need not be filled in.
 	List(ctx context.Context, r work.Range, fn func([]Info) error) error
@@ -84,7 +85,8 @@ type Multipart interface {
 	// PutPart stores part number n (from 1) of exactly size bytes. Sending a
 	// part again replaces it.
 	PutPart(ctx context.Context, u Upload, n int, body io.Reader, size int64, sums Sums) (Part, error)
-	// Commit puts the parts together, all of them, in order, atomically.
+	// Commit puts the parts together, all of them, in order, atomically. Of
+	// the sums in opts it need only check those that follow from the parts'.
 	Commit(ctx context.Context, u Upload, parts []Part, opts PutOptions) (Info, error)
 	// Abort gives the upload up and frees its parts. An upload that is not
 	// there is no error.

@@ -1,16 +1,19 @@
 package blobstore
 
 import (
+	"context"
 	"errors"
-	"fmt"
+	"net/http"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/tranship/tranship/internal/storage"
+	"github.com/tranship/tranship/internal/work"
 )
 
 // A Driver says how gocloud's driver for a kind of bucket behaves, where its
-// portable interface does not.
+// portable interface does not, and reaches through it to the native one. The
+// functions may be nil but for Safe; as is gocloud's conversion to native types.
 type Driver struct {
 	// Name is what Traits say.
 	Name string
@@ -24,23 +27,48 @@ type Driver struct {
 	// KeyTokens says that any key may stand for a page token, and the page
 	// then begins after that key.
 	KeyTokens bool
+	// Native reads what a listed object or an object's attributes say natively.
+	Native func(as func(any) bool) (Native, error)
+	// Read prepares a read of one version, as Native names it.
+	Read func(as func(any) bool, version string) error
+	// Reading returns the context to read with, for what cannot be said in Read.
+	Reading func(ctx context.Context) context.Context
+	// From prepares a listing that may leave out the keys before one.
+	From func(as func(any) bool, key string) error
+	// Fault reads a native error; "" if it is none that it knows.
+	Fault func(err error) work.Fault
 }
 
-// The drivers whose ways are known.
-var (
-	GCS = Driver{
-		Name: "gs", Safe: safeGCS, MD5: true,
-		Meta: storage.MetaTraits{Headers: true, User: true},
+// Native is what the portable interface hides of an object.
+type Native struct {
+	Name    string // the key without gocloud's unescaping; empty if unknown
+	Version string // names this version of the content
+	Sums    storage.Sums
+}
+
+// Memory is gocloud's own memory bucket.
+var Memory = Driver{
+	Name: "memblob", Safe: safeMemory, MD5: true, KeyTokens: true,
+	Meta: storage.MetaTraits{Headers: true, User: true},
+}
+
+// statusFault says what the status of an HTTP response means, the same for
+// every service.
+func statusFault(status int) work.Fault {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return work.Denied
+	case http.StatusNotFound:
+		return work.NotFound
+	case http.StatusPreconditionFailed:
+		return work.SrcChanged
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return work.Throttled
+	case http.StatusBadRequest:
+		return work.Invalid
 	}
-	// Azure escapes the names and values of user metadata, so they would not
-	// be verbatim, and keeps whatever MD5 a client claims.
-	Azure = Driver{Name: "azblob", Safe: safeAzure, Meta: storage.MetaTraits{Headers: true}}
-	// Memory is gocloud's own memory bucket.
-	Memory = Driver{
-		Name: "memblob", Safe: safeMemory, MD5: true, KeyTokens: true,
-		Meta: storage.MetaTraits{Headers: true, User: true},
-	}
-)
+	return work.Transient
+}
 
 var errUTF8 = errors.New("the key is not UTF-8")
 
@@ -62,36 +90,4 @@ func safeMemory(key string) error {
 		return errUTF8
 	}
 	return nil
-}
-
-func safeGCS(key string) error {
-	switch {
-	case strings.ContainsAny(key, "\r\n"):
-		return errors.New("the driver would escape line breaks")
-	case key == "." || key == "..":
-		return fmt.Errorf("the service takes no object called %s", key)
-	case len(key) > 1024:
-		return fmt.Errorf("the key has %d bytes, the service takes 1024", len(key))
-	}
-	return plain(key)
-}
-
-func safeAzure(key string) error {
-	for _, c := range []byte(key) {
-		if c < 32 || c == 127 || strings.IndexByte(`\"#%?`, c) >= 0 {
-			return fmt.Errorf("the driver would escape %q", c)
-		}
-	}
-	for part := range strings.SplitSeq(key, "/") {
-		if strings.HasSuffix(part, ".") {
-			return errors.New("the service drops dots at the end of a part")
-		}
-	}
-	switch {
-	case strings.HasSuffix(key, "/"):
-		return errors.New("the driver would escape the slash at the end")
-	case utf8.RuneCountInString(key) > 1024:
-		return errors.New("the service takes 1024 characters")
-	}
-	return plain(key)
 }

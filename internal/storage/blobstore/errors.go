@@ -16,14 +16,20 @@ func (s *Store) fail(op, key string, fault work.Fault, err error) error {
 
 // blame is fail for an error of the bucket, whose fault it finds out.
 func (s *Store) blame(op, key string, err error) error {
-	e := &storage.Error{Op: op, Store: s.url, Key: key, Fault: fault(err), Err: err}
+	e := &storage.Error{Op: op, Store: s.url, Key: key, Err: err}
+	if s.driver.Fault != nil {
+		e.Fault = s.driver.Fault(err)
+	}
+	if e.Fault == "" {
+		e.Fault = fault(err)
+	}
 	if e.Fault == work.Denied {
 		e.Hint = "check the credentials in the agent's environment and what they allow"
 	}
 	return e
 }
 
-// fault reads an error of a bucket. What gocloud cannot tell is taken to pass.
+// fault reads an error as gocloud does. What gocloud cannot tell is taken to pass.
 func fault(err error) work.Fault {
 	var own *storage.Error
 	if errors.As(err, &own) {

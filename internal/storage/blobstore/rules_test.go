@@ -3,13 +3,16 @@ package blobstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/memblob"
 	"gocloud.dev/gcerrors"
+	"google.golang.org/api/googleapi"
 
 	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/work"
@@ -112,9 +115,9 @@ func TestOpenerSplitsURL(t *testing.T) {
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
 	d := storage.Drivers{"gs": Open, "other": Open}
-	for _, raw := range []string{"other://bucket", "gs://bucket/a%0Ab", "gs://bucket/a?prefix=b", "gs://bucket"} {
+	for _, raw := range []string{"other://bucket", "gs://bucket/a%0Ab", "gs://bucket/a?prefix=b", "gs://bucket?unknown=1"} {
 		if _, err := d.Open(t.Context(), raw); !storage.Is(err, work.Invalid) {
-			t.Errorf("Open(%s) = %v, want it refused: no driver for gs is linked into this test", raw, err)
+			t.Errorf("Open(%s) = %v, want it refused", raw, err)
 		}
 	}
 }
@@ -127,5 +130,54 @@ func TestUnreadableContentType(t *testing.T) {
 	_, err := s.Put(t.Context(), "a", strings.NewReader("x"), 1, opts)
 	if !storage.Is(err, work.Unsupported) || !strings.Contains(err.Error(), "content type") {
 		t.Errorf("Put = %v, want it refused", err)
+	}
+}
+
+func TestStatusFaults(t *testing.T) {
+	t.Parallel()
+	limited := &googleapi.Error{Code: 403, Errors: []googleapi.ErrorItem{{Reason: "userRateLimitExceeded"}}}
+	for _, tt := range []struct {
+		err  error
+		want work.Fault
+	}{
+		{&googleapi.Error{Code: 403}, work.Denied},
+		{limited, work.Throttled},
+		{&googleapi.Error{Code: 404}, work.NotFound},
+		{&googleapi.Error{Code: 412}, work.SrcChanged},
+		{&googleapi.Error{Code: 429}, work.Throttled},
+		{&googleapi.Error{Code: 500}, work.Transient},
+		{errors.New("x"), ""},
+	} {
+		if got := GCS.Fault(fmt.Errorf("wrapped: %w", tt.err)); got != tt.want {
+			t.Errorf("GCS.Fault(%v) = %q, want %q", tt.err, got, tt.want)
+		}
+	}
+	for status, want := range map[int]work.Fault{401: work.Denied, 403: work.Denied, 404: work.NotFound, 412: work.SrcChanged, 503: work.Throttled, 500: work.Transient, 400: work.Invalid} {
+		if got := Azure.Fault(fmt.Errorf("wrapped: %w", &azcore.ResponseError{StatusCode: status})); got != want {
+			t.Errorf("Azure.Fault of status %d = %q, want %q", status, got, want)
+		}
+	}
+	if got := Azure.Fault(errors.New("x")); got != "" {
+		t.Errorf("Azure.Fault of another error = %q", got)
+	}
+}
+
+// TestRawNames lists a bucket with a name that gocloud would unescape.
+func TestRawNames(t *testing.T) {
+	t.Parallel()
+	b := memblob.OpenBucket(nil)
+	must(t, b.Upload(t.Context(), "weird", strings.NewReader("x"), &blob.WriterOptions{ContentType: "a/b"}))
+	d := Memory
+	d.Safe = plain
+	d.Native = func(func(any) bool) (Native, error) { return Native{Name: "weird__0x41__", Version: "7"}, nil }
+	s := open(t, d, "blob://bucket", b)
+	var listed []storage.Info
+	must(t, s.List(t.Context(), work.Range{}, func(page []storage.Info) error { listed = page; return nil }))
+	if len(listed) != 1 || listed[0].Key != "weird__0x41__" || listed[0].ETag != "7" {
+		t.Fatalf("List gave %+v, want the native name and version", listed)
+	}
+	_, _, err := s.Get(t.Context(), listed[0].Key, "", 0, -1)
+	if !storage.Is(err, work.Unsupported) {
+		t.Errorf("Get = %v, want it refused", err)
 	}
 }

@@ -2,12 +2,10 @@ package blobstore
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"gocloud.dev/blob"
 
@@ -19,48 +17,88 @@ const pageSize = 1000
 
 // List implements storage.Store.
 func (s *Store) List(ctx context.Context, r work.Range, fn func([]storage.Info) error) error {
+	opts := &blob.ListOptions{Prefix: s.prefix}
 	token := blob.FirstPageToken
-	if s.driver.KeyTokens && r.After != "" {
+	switch {
+	case r.After == "":
+	case s.driver.KeyTokens:
 		token = []byte(s.prefix + r.After)
+	case s.driver.From != nil:
+		opts.BeforeList = func(as func(any) bool) error { return s.driver.From(as, s.prefix+r.After) }
 	}
-	last, first := "", true
-	for len(token) > 0 {
+	for order := (&order{}); len(token) > 0; {
 		if err := ctx.Err(); err != nil {
 			return s.fail("list", "", work.Transient, err)
 		}
-		objects, next, err := s.bucket.ListPage(ctx, token, pageSize, &blob.ListOptions{Prefix: s.prefix})
+		objects, next, err := s.bucket.ListPage(ctx, token, pageSize, opts)
 		if err != nil {
 			return s.blame("list", "", err)
 		}
-		token = next
-		var page []storage.Info
-		for _, o := range objects {
-			key, ok := strings.CutPrefix(o.Key, s.prefix)
-			if !ok || !first && key <= last {
-				return s.fail("list", key, work.Unsupported, fmt.Errorf("the bucket lists it after %s, so the listing cannot be known to be complete", work.Quote(last)))
-			}
-			last, first = key, false
-			if r.Upto != "" && key > r.Upto {
-				token = nil
-				break
-			}
-			if key != "" && r.Contains(key) {
-				page = append(page, storage.Info{Key: key, Size: o.Size, ETag: version(o.Size, o.ModTime, o.MD5), ModTime: o.ModTime})
-			}
+		page, past, err := s.page(objects, r, order)
+		if err != nil {
+			return s.fail("list", "", work.Unsupported, err)
 		}
 		if len(page) > 0 {
 			if err := fn(page); err != nil {
 				return err
 			}
 		}
+		if past {
+			return nil
+		}
+		token = next
 	}
 	return nil
 }
 
-// version names the version of an object by all that listings and attributes
-// both know of it.
-func version(size int64, modified time.Time, md5 []byte) string {
-	return fmt.Sprintf("%d-%d.%d-%s", size, modified.Unix(), modified.Nanosecond(), hex.EncodeToString(md5))
+// An order is the last key of a listing so far.
+type order struct {
+	last  string
+	begun bool
+}
+
+// page picks the objects of the range, and reports whether the listing is past
+// its end. An error says that the listing cannot be known to be complete.
+func (s *Store) page(objects []*blob.ListObject, r work.Range, o *order) (page []storage.Info, past bool, err error) {
+	for _, object := range objects {
+		in := storage.Info{Key: object.Key, Size: object.Size, ModTime: object.ModTime}
+		if err := s.describe(&in, object.As, object.MD5); err != nil {
+			return nil, false, err
+		}
+		key, ok := strings.CutPrefix(in.Key, s.prefix)
+		if !ok || o.begun && key <= o.last {
+			return nil, false, fmt.Errorf("the bucket lists %s after %s, so the listing may be incomplete", work.Quote(in.Key), work.Quote(s.prefix+o.last))
+		}
+		o.last, o.begun = key, true
+		if r.Upto != "" && key > r.Upto {
+			return page, true, nil
+		}
+		if in.Key = key; key != "" && r.Contains(key) {
+			page = append(page, in)
+		}
+	}
+	return page, false, nil
+}
+
+// describe fills in what the driver knows natively of an object, or else names
+// its version by all that listings and attributes both know.
+func (s *Store) describe(in *storage.Info, as func(any) bool, md5 []byte) error {
+	if s.driver.MD5 && len(md5) > 0 {
+		in.Sums.MD5 = md5
+	}
+	if s.driver.Native == nil {
+		in.ETag = fmt.Sprintf("%d-%d.%d-%x", in.Size, in.ModTime.Unix(), in.ModTime.Nanosecond(), md5)
+		return nil
+	}
+	n, err := s.driver.Native(as)
+	if err != nil {
+		return fmt.Errorf("object %s: %w", work.Quote(in.Key), err)
+	}
+	if n.Name != "" {
+		in.Key = n.Name
+	}
+	in.ETag, in.Sums.CRC32C = n.Version, n.Sums.CRC32C
+	return nil
 }
 
 // Stat implements storage.Store.
@@ -78,7 +116,7 @@ func (s *Store) stat(ctx context.Context, op, key string) (storage.Info, error) 
 		return storage.Info{}, s.blame(op, key, err)
 	}
 	in := storage.Info{
-		Key: key, Size: a.Size, ETag: version(a.Size, a.ModTime, a.MD5), ModTime: a.ModTime,
+		Key: key, Size: a.Size, ModTime: a.ModTime,
 		Meta: storage.Meta{
 			ContentType:        a.ContentType,
 			ContentEncoding:    a.ContentEncoding,
@@ -91,9 +129,10 @@ func (s *Store) stat(ctx context.Context, op, key string) (storage.Info, error) 
 	if s.driver.Meta.User {
 		in.Meta.User = a.Metadata
 	}
-	if s.driver.MD5 && len(a.MD5) > 0 {
-		in.Sums.MD5 = a.MD5
+	if err := s.describe(&in, a.As, a.MD5); err != nil {
+		return storage.Info{}, s.fail(op, key, work.Internal, err)
 	}
+	in.Key = key
 	return in, nil
 }
 
@@ -115,9 +154,21 @@ func (s *Store) Get(ctx context.Context, key, etag string, off, n int64) (io.Rea
 	case off < 0 || n < 0 || off > in.Size-n:
 		return fail(work.Invalid, "range of %d bytes from %d in an object of %d", n, off, in.Size)
 	}
-	r, err := s.bucket.NewRangeReader(ctx, s.prefix+key, off, n, nil)
+	var opts *blob.ReaderOptions
+	if s.driver.Read != nil {
+		opts = &blob.ReaderOptions{BeforeRead: func(as func(any) bool) error { return s.driver.Read(as, in.ETag) }}
+	}
+	reading := ctx
+	if s.driver.Reading != nil {
+		reading = s.driver.Reading(ctx)
+	}
+	r, err := s.bucket.NewRangeReader(reading, s.prefix+key, off, n, opts)
 	if err != nil {
-		return nil, storage.Info{}, s.blame("get", key, err)
+		err = s.blame("get", key, err)
+		if storage.Is(err, work.NotFound) {
+			return fail(work.SrcChanged, "version %s is gone: %w", in.ETag, err)
+		}
+		return nil, storage.Info{}, err
 	}
 	if r.Size() != in.Size {
 		size := r.Size()
@@ -155,6 +206,9 @@ func (b *body) Read(p []byte) (int, error) {
 		return n, nil
 	case b.left > 0 && err != io.EOF:
 		return n, b.store.blame("read", b.key, err)
+	}
+	if b.left == 0 && b.store.driver.Read != nil {
+		return n, nil // the service itself keeps to the version
 	}
 	now, statErr := b.store.stat(b.ctx, "read", b.key)
 	switch {

@@ -3,6 +3,7 @@ package filestore
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -59,7 +60,7 @@ func openat(dir *os.File, name string, flags int, perm uint32) (*os.File, error)
 	if err != nil {
 		return nil, err
 	}
-	return os.NewFile(uintptr(fd), dir.Name()+"/"+name), nil
+	return os.NewFile(uintptr(fd), filepath.Join(dir.Name(), name)), nil
 }
 
 // lstat looks at what stands in a folder without following a symbolic link.
@@ -106,7 +107,7 @@ func (s *Store) openDir(way []string, create bool) (*os.File, error) {
 
 // path is where way leads to.
 func (s *Store) path(way []string) string {
-	return s.root + "/" + strings.Join(s.folder, "/") + "/" + strings.Join(way, "/")
+	return filepath.Join(s.root, filepath.Join(s.folder...), filepath.Join(way...))
 }
 
 // missing explains that the store's folder is not there.

@@ -13,8 +13,6 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
 	"github.com/tranship/tranship/internal/work"
 )
 
@@ -195,8 +193,8 @@ func (s *Store) sign(ctx context.Context, r *request) (*http.Request, error) {
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)
 
-	if _, anonymous := s.client.aws.Credentials.(aws.AnonymousCredentials); !anonymous {
-		creds, err := s.client.aws.Credentials.Retrieve(ctx)
+	if provider := s.client.aws.Credentials; provider != nil { // nil: anonymous
+		creds, err := provider.Retrieve(ctx)
 		if err != nil {
 			return nil, &credentialsError{err}
 		}

@@ -24,8 +24,8 @@ import (
 // A client is one S3 service under one identity. Stores with equal options
 // share it, and with it its connections and its credentials.
 type client struct {
-	options   options // its name among the open clients
-	aws       s3.Options
+	options   options    // its name among the open clients
+	aws       s3.Options // Credentials is nil for an anonymous one
 	transport *http.Transport
 	signer    *v4.Signer
 	stall     time.Duration // how long the network may keep a request waiting
@@ -96,7 +96,7 @@ func newClient(ctx context.Context, o options) (*client, error) {
 		copyPart:  512 << 20,
 		transport: buildable.GetTransport(),
 		aws:       s3.NewFromConfig(cfg, o.apply).Options(),
-		signer:    v4.NewSigner(func(s *v4.SignerOptions) { s.DisableURIPathEscaping = true }),
+		signer:    newSigner(),
 	}
 	if c.aws.Region == "" {
 		if c.aws.BaseEndpoint == nil {
@@ -105,6 +105,10 @@ func newClient(ctx context.Context, o options) (*client, error) {
 		c.aws.Region = "us-east-1" // what nearly every other server than AWS goes by
 	}
 	return c, nil
+}
+
+func newSigner() *v4.Signer {
+	return v4.NewSigner(func(s *v4.SignerOptions) { s.DisableURIPathEscaping = true })
 }
 
 var errNoRegion = errors.New("no region: add ?region=… to the URL, or set AWS_REGION or the profile's region")

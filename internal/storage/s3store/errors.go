@@ -84,6 +84,7 @@ var codes = map[string]work.Fault{
 	"InvalidAccessKeyId": work.Denied, "SignatureDoesNotMatch": work.Denied, "ExpiredToken": work.Denied,
 	"InvalidToken": work.Denied, "TokenRefreshRequired": work.Denied, "NotSignedUp": work.Denied,
 	"AuthorizationHeaderMalformed": work.Denied, "InvalidSecurity": work.Denied, "UnauthorizedAccess": work.Denied,
+	"XAdminUserNotFound": work.Denied, // versitygw's InvalidAccessKeyId
 
 	"SlowDown": work.Throttled, "TooManyRequests": work.Throttled, "Throttling": work.Throttled,
 	"ThrottlingException": work.Throttled, "RequestLimitExceeded": work.Throttled, "BandwidthLimitExceeded": work.Throttled,
@@ -96,12 +97,16 @@ var codes = map[string]work.Fault{
 	"IncompleteBody": work.Transient, "RequestTimeout": work.Transient, "OperationAborted": work.Transient,
 	"InternalError": work.Transient, "RequestTimeTooSkewed": work.Transient, "ConditionalRequestConflict": work.Transient,
 
+	// versitygw says so whenever it cannot give a finished object its name, also
+	// because a folder on the way was just removed.
+	"ExistingObjectIsDirectory": work.Transient,
+
 	"KeyTooLongError": work.Unsupported, "KeyTooLong": work.Unsupported, "InvalidObjectName": work.Unsupported,
 	"XMinioInvalidObjectName": work.Unsupported, "InvalidURI": work.Unsupported, "EntityTooLarge": work.Unsupported,
 	"MetadataTooLarge": work.Unsupported, "NotImplemented": work.Unsupported, "InvalidObjectState": work.Unsupported,
 	"DirectoryObjectContainsData": work.Unsupported, "ObjectParentIsFile": work.Unsupported,
 	"XMinioObjectExistsAsDirectory": work.Unsupported, "XMinioParentIsObject": work.Unsupported,
-	"ExistingObjectIsDirectory": work.Unsupported, "QuotaExceeded": work.Unsupported,
+	"QuotaExceeded": work.Unsupported,
 
 	"PermanentRedirect": work.Invalid, "TemporaryRedirect": work.Invalid, "IllegalLocationConstraintException": work.Invalid,
 	"InvalidBucketName": work.Invalid, "InvalidArgument": work.Invalid, "InvalidRequest": work.Invalid,
@@ -166,7 +171,8 @@ func (e *apiError) elsewhere() string {
 	return ""
 }
 
-// faultOf returns the fault of any error that a request can end in.
+// faultOf returns the fault of any error that a request can end in, empty for
+// none.
 func faultOf(err error) work.Fault {
 	var (
 		api    *apiError
@@ -175,6 +181,8 @@ func faultOf(err error) work.Fault {
 		own    *refusal
 	)
 	switch {
+	case err == nil:
+		return ""
 	case errors.As(err, &source):
 		if errors.Is(err, errLength) {
 			return work.Corrupt
@@ -198,10 +206,6 @@ func passing(err error) bool {
 	var source *sourceError
 	if errors.As(err, &source) {
 		return false
-	}
-	var api *apiError
-	if errors.As(err, &api) && api.Code == "ExistingObjectIsDirectory" {
-		return true // versitygw says so, too, while a folder on the way is being removed
 	}
 	f := faultOf(err)
 	return f == work.Transient || f == work.Throttled

@@ -3,6 +3,7 @@ package s3store
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -48,21 +49,39 @@ func (s *Store) trailers(ctx context.Context) (bool, error) {
 	if s.trailed != nil {
 		return *s.trailed, nil
 	}
-	const text = "123456789" // with the CRC32C e3069283
-	key := s.prefix + probeName()
-	r := &request{method: http.MethodPut, key: key, header: make(http.Header), body: strings.NewReader(text), size: int64(len(text))}
-	setTrailer(r, crc32c)
-	answer, _, err := s.roundTrip(ctx, r)
-	if f := faultOf(err); err != nil && f != work.Invalid && f != work.Unsupported && f != work.Denied {
-		return false, err
-	}
-	knows := err == nil && answer.Get(crc32c.header) == "4waSgw=="
+	knows, err := s.tryTrailer(ctx)
 	if err == nil {
-		// If it cannot be removed, it is an object more that nobody minds.
-		_, _, _ = s.roundTrip(ctx, &request{method: http.MethodDelete, key: key})
+		s.trailed = &knows
 	}
-	s.trailed = &knows
-	return knows, nil
+	return knows, err
+}
+
+// tryTrailer sends an object with a wrong checksum behind it. A server that
+// understands refuses it; any other stores it, frame and all.
+func (s *Store) tryTrailer(ctx context.Context) (bool, error) {
+	key := s.prefix + probeName()
+	r := &request{method: http.MethodPut, key: key, header: make(http.Header), body: strings.NewReader("1"), size: 1}
+	setTrailer(r, crc32c)
+	text := "1\r\n1" + r.body.(seekable).foot([]byte("lies"))
+	r.body = strings.NewReader(text)
+	_, _, err := s.roundTrip(ctx, r)
+	switch faultOf(err) {
+	case work.Corrupt:
+		return true, nil
+	case work.Invalid, work.Unsupported:
+		return false, nil
+	case work.Denied:
+		var api *apiError
+		if errors.As(err, &api) && api.Code == "SignatureDoesNotMatch" {
+			return false, nil // it does not know this way to sign
+		}
+		return false, err
+	case "":
+		// Its name is nobody else's; left behind, it is an object too many.
+		_, _, _ = s.roundTrip(ctx, &request{method: http.MethodDelete, key: key})
+		return false, nil
+	}
+	return false, err
 }
 
 // A trailed is a body in its frame.

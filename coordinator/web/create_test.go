@@ -1,0 +1,168 @@
+package web
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/tranship/tranship/coordinator/api"
+	"github.com/tranship/tranship/internal/work"
+)
+
+const jsonType = "application/json"
+
+// TestCreateRefuses sends requests with one thing wrong and expects the answer
+// to name it.
+func TestCreateRefuses(t *testing.T) {
+	t.Parallel()
+	b := serve(t, newFake())
+	const good = `"source":"s3://a/b","target":"file:///c"`
+	tests := []struct {
+		name, body string
+		pointers   string // of the findings, in order
+		detail     string // part of the first finding
+	}{
+		{"nothing", `{}`, "/source /target", "is missing"},
+		{"no target", `{"source":"s3://a"}`, "/target", "is missing"},
+		{"path for a URL", `{"source":"/srv/data","target":"s3://a"}`, "/source", "no scheme"},
+		{"no slashes", `{"source":"s3:bucket","target":"s3://a"}`, "/source", "names no store"},
+		{"no store", `{"source":"s3://","target":"s3://a"}`, "/source", "names no store"},
+		{"bad escape", `{"source":"s3://a/100%","target":"s3://a"}`, "/source", "%25"},
+		{"user and password", `{"source":"s3://AKIA:hunter2@a/","target":"s3://b"}`, "/source", "credentials"},
+		{"secret in the query", `{"source":"s3://a","target":"s3://b?secret_access_key=hunter2"}`, "/target", "credentials"},
+		{"signed URL", `{"source":"s3://a?X-Amz-Signature=hunter2","target":"s3://b"}`, "/source", "credentials"},
+		{"fragment", `{"source":"s3://a/#1","target":"s3://b"}`, "/source", "%23"},
+		{"control character", `{"source":"s3://a/\u0007","target":"s3://b"}`, "/source", "printed"},
+		{"long URL", `{"source":"s3://a/` + strings.Repeat("x", maxURL) + `","target":"s3://b"}`, "/source", "longer"},
+		{"onto itself", `{"source":"s3://a","target":"s3://a"}`, "/target", "itself"},
+		{"long name", `{"name":"` + strings.Repeat("x", maxName+1) + `",` + good + `}`, "/name", "longer"},
+		{"name that turns", `{"name":"\u202e",` + good + `}`, "/name", "printed"},
+		{"site", `{"site":"a.b",` + good + `}`, "/site", "1 to 40"},
+		{"class", `{"class":"urgent",` + good + `}`, "/class", "hi, norm or lo"},
+		{"verify", `{"options":{"verify":"md6"},` + good + `}`, "/options/verify", "size, etag or checksum"},
+		{"compare", `{"options":{"compare":"vibes"},` + good + `}`, "/options/compare", "content, size or none"},
+		{"no attempts", `{"options":{"max_attempts":0},` + good + `}`, "/options/max_attempts", "from 1 to 100"},
+		{"many attempts", `{"options":{"max_attempts":101},` + good + `}`, "/options/max_attempts", "from 1 to 100"},
+		{"type", `{"source":5,"target":"s3://a"}`, "/source", "must not be a number"},
+		{"inner type", `{"options":{"max_attempts":"5"},` + good + `}`, "/options/max_attempts", "must not be a string"},
+		{"null", `{"name":null,` + good + `}`, "/name", "null"},
+		{"unknown fields", `{"sourec":1,"a/b":2,"options":{"x":1},` + good + `}`, "/a~1b /options/x /sourec", "unknown field"},
+		{"other case", `{"Source":"s3://a","target":"s3://b"}`, "/Source", "unknown field"},
+		{"all at once", `{"source":"x","site":"*","options":{"verify":"v"}}`, "/source /target /site /options/verify", "no scheme"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := b.problem(t, "POST", "/v1/jobs", tt.body, "Content-Type", jsonType)
+			var pointers []string
+			for _, e := range p.Errors {
+				pointers = append(pointers, e.Pointer)
+			}
+			if p.Code != api.Invalid || strings.Join(pointers, " ") != tt.pointers || !strings.Contains(p.Errors[0].Detail, tt.detail) {
+				t.Errorf("got %s, %+v; want findings at %s, the first with %q", p.Code, p.Errors, tt.pointers, tt.detail)
+			}
+			if text := fmt.Sprint(p); strings.Contains(text, "hunter2") {
+				t.Errorf("the answer repeats a secret: %s", text)
+			}
+		})
+	}
+	if len(b.fake.jobs) != 0 {
+		t.Errorf("%d jobs were created", len(b.fake.jobs))
+	}
+	if strings.Contains(b.log.String(), "hunter2") {
+		t.Error("the log has a secret")
+	}
+}
+
+// TestCreateRefusesWhole sends what is no request for a job at all.
+func TestCreateRefusesWhole(t *testing.T) {
+	t.Parallel()
+	b := serve(t, newFake())
+	good := `{"source":"s3://a","target":"s3://b"}`
+	tests := []struct {
+		name, body, mediaType string
+		code                  api.Code
+	}{
+		{"no body", ``, jsonType, api.BadRequest},
+		{"half", `{"source":`, jsonType, api.BadRequest},
+		{"a list", `[]`, jsonType, api.BadRequest},
+		{"two", good + good, jsonType, api.BadRequest},
+		{"deep", strings.Repeat("[", 200000), jsonType, api.BadRequest},
+		{"form", good, "application/x-www-form-urlencoded", api.MediaType},
+		{"text", good, "text/plain", api.MediaType},
+		{"no type", good, "", api.MediaType},
+		{"large", `{"name":"` + strings.Repeat("x", 2<<20) + `"}`, jsonType, api.TooLarge},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if p := b.problem(t, "POST", "/v1/jobs", tt.body, "Content-Type", tt.mediaType); p.Code != tt.code {
+				t.Errorf("got %s, want %s", p.Code, tt.code)
+			}
+		})
+	}
+	if len(b.fake.jobs) != 0 {
+		t.Errorf("%d jobs were created", len(b.fake.jobs))
+	}
+}
+
+func TestCreateDefaults(t *testing.T) {
+	t.Parallel()
+	b := serve(t, newFake())
+	resp, text := b.do(t, "POST", "/v1/jobs", `{"source":"s3://a/b?region=eu-west-1&use_path_style=true","target":"file:///c","options":{"compare":"size"}}`,
+		"Content-Type", "application/json; charset=utf-8")
+	var j api.Job
+	if err := json.Unmarshal([]byte(text), &j); err != nil || resp.StatusCode != http.StatusCreated {
+		t.Fatalf("%s: %s", resp.Status, text)
+	}
+	want := work.Options{Verify: work.VerifyChecksum, Compare: work.CompareSize, MaxAttempts: 5}
+	if j.Options != want || j.Site != work.DefaultSite || j.Class != work.Norm || j.SubmittedBy != "api" {
+		t.Errorf("created %+v", j)
+	}
+	if got := resp.Header.Get("Location"); got != "/v1/jobs/1" {
+		t.Errorf("Location = %q", got)
+	}
+}
+
+// TestIdempotency repeats a request under its key, also at once from many
+// sides, and uses the key for another request.
+func TestIdempotency(t *testing.T) {
+	t.Parallel()
+	b := serve(t, newFake())
+	body := `{"source":"s3://a","target":"s3://b","name":"n"}`
+	same := `{ "name":"n", "target":"s3://b", "source":"s3://a", "options":{"max_attempts":5} }`
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	replayed := map[string]int{}
+	for i := range 20 {
+		wg.Go(func() {
+			text := []string{body, same}[i%2]
+			resp, got := b.do(t, "POST", "/v1/jobs", text, "Content-Type", jsonType, "Idempotency-Key", "k 1")
+			var j api.Job
+			if err := json.Unmarshal([]byte(got), &j); err != nil || resp.StatusCode != http.StatusCreated || j.ID != 1 {
+				t.Errorf("%s: %s", resp.Status, got)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			replayed[resp.Header.Get(api.HeaderReplayed)]++
+		})
+	}
+	wg.Wait()
+	if replayed[""] != 1 || replayed["true"] != 19 {
+		t.Errorf("replayed: %v, want one that is not", replayed)
+	}
+	if p := b.problem(t, "POST", "/v1/jobs", strings.Replace(body, "s3://b", "s3://c", 1), "Content-Type", jsonType,
+		"Idempotency-Key", "k 1"); p.Code != api.KeyReused || p.Status != http.StatusUnprocessableEntity {
+		t.Errorf("another request under the same key: %+v", p)
+	}
+	for _, key := range []string{"", strings.Repeat("k", 256), "ü"} {
+		p := b.problem(t, "POST", "/v1/jobs", body, "Content-Type", jsonType, "Idempotency-Key", key)
+		if p.Code != api.Invalid || p.Errors[0].Header != api.HeaderIdempotencyKey {
+			t.Errorf("key %q: %+v", key, p)
+		}
+	}
+	if _, text := b.do(t, "POST", "/v1/jobs", body, "Content-Type", jsonType); !strings.Contains(text, `"id":2`) {
+		t.Errorf("a request without a key is new each time: %s", text)
+	}
+}

@@ -1,0 +1,173 @@
+package deploy
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tranship/tranship/config"
+)
+
+// build makes the product once, in a folder that TestMain removes.
+var build = sync.OnceValues(func() (path string, err error) {
+	if folder, err = os.MkdirTemp("", "tranship-deploy-"); err != nil {
+		return "", err
+	}
+	path = filepath.Join(folder, "tranship")
+	cmd := exec.Command("go", "build", "-o", path, "github.com/tranship/tranship")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the product: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// folder is where build put the product; "" if it was not needed.
+var folder string
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if folder != "" {
+		_ = os.RemoveAll(folder) // only a temporary folder is left
+	}
+	os.Exit(code)
+}
+
+// program returns the path of the product.
+func program(t *testing.T) string {
+	t.Helper()
+	path, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// units lists the service files.
+func units(t *testing.T) []string {
+	t.Helper()
+	found, err := filepath.Glob("*.service")
+	if err != nil || len(found) < 2 {
+		t.Fatalf("units: %v, %v", found, err)
+	}
+	return found
+}
+
+// settings reads what a unit sets; of a name that is set twice, the last one
+// counts.
+func settings(t *testing.T, unit string) map[string]string {
+	t.Helper()
+	f, err := os.Open(unit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	set := map[string]string{}
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if name, value, ok := strings.Cut(lines.Text(), "="); ok && !strings.HasPrefix(name, "#") {
+			set[name] = value
+		}
+	}
+	return set
+}
+
+// A unit must name a command and flags that the product has.
+func TestUnitsNameRealCommands(t *testing.T) {
+	t.Parallel()
+	for _, unit := range units(t) {
+		words := strings.Fields(settings(t, unit)["ExecStart"])
+		if len(words) < 2 || words[0] != "/usr/bin/tranship" {
+			t.Errorf("%s: ExecStart=%s", unit, strings.Join(words, " "))
+			continue
+		}
+		command := words[1]
+		if unit != "tranship-"+command+".service" {
+			t.Errorf("%s runs %s", unit, command)
+		}
+		out, err := exec.Command(program(t), command, "--help").CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "tranship "+command+" [flags]") {
+			t.Errorf("%s: no command %s: %v\n%s", unit, command, err, out)
+		}
+		for _, w := range words[2:] {
+			if strings.HasPrefix(w, "-") && !strings.Contains(string(out), w+" ") {
+				t.Errorf("%s: %s has no flag %s", unit, command, w)
+			}
+		}
+	}
+}
+
+func TestUnitsGiveTimeToStop(t *testing.T) {
+	t.Parallel()
+	grace := time.Duration(config.Default().Agent.Grace)
+	for _, unit := range units(t) {
+		set := settings(t, unit)
+		stop, err := time.ParseDuration(set["TimeoutStopSec"] + "s")
+		if err != nil || stop < grace+10*time.Second {
+			t.Errorf("%s: TimeoutStopSec=%s leaves no time beside a grace of %v", unit, set["TimeoutStopSec"], grace)
+		}
+		for name, want := range map[string]string{"Type": "notify", "WatchdogSec": "30", "KillMode": "mixed", "Restart": "always", "DynamicUser": "yes"} {
+			if set[name] != want {
+				t.Errorf("%s: %s=%s, want %s", unit, name, set[name], want)
+			}
+		}
+	}
+}
+
+// Credentials of the units must be those that the configuration looks for.
+func TestUnitsNameRealCredentials(t *testing.T) {
+	t.Parallel()
+	example, err := os.ReadFile("../config/example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, unit := range units(t) {
+		text, err := os.ReadFile(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if rest, ok := strings.CutPrefix(line, "LoadCredential="); ok {
+				name, _, _ := strings.Cut(rest, ":")
+				if !strings.Contains(string(example), "credential "+name+"]") {
+					t.Errorf("%s loads credential %s, which no key takes", unit, name)
+				}
+			}
+		}
+	}
+}
+
+func TestSystemdTakesTheUnits(t *testing.T) {
+	t.Parallel()
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("systemd-analyze is not installed")
+	}
+	dir := t.TempDir()
+	for _, unit := range units(t) {
+		text, err := os.ReadFile(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// verify wants the program to be there.
+		here := strings.Replace(string(text), "/usr/bin/tranship", program(t), 1)
+		path := filepath.Join(dir, unit)
+		if err := os.WriteFile(path, []byte(here), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for _, args := range [][]string{
+			{"verify", "--man=no", path},
+			{"security", "--offline=true", "--threshold=20", "--no-pager", path},
+		} {
+			out, err := exec.Command(analyze, args...).CombinedOutput()
+			if err != nil || (args[0] == "verify" && len(out) > 0) {
+				t.Errorf("systemd-analyze %s %s: %v\n%s", args[0], unit, err, out)
+			}
+		}
+	}
+}

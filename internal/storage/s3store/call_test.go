@@ -1,0 +1,512 @@
+package s3store
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tranship/tranship/internal/e2e/servers"
+	"github.com/tranship/tranship/internal/storage"
+	"github.com/tranship/tranship/internal/storage/storagetest"
+	"github.com/tranship/tranship/internal/work"
+)
+
+// liar returns a store whose server answers as handler says, for what no
+// honest server can be brought to do.
+func liar(t *testing.T, handler http.HandlerFunc) *Store {
+	t.Helper()
+	srv := httptest.NewServer(handler)
+	t.Cleanup(srv.Close)
+	s := private(openURL(t, "s3://bucket/pre?use_path_style=true&anonymous=true&region=r&endpoint="+url.QueryEscape(srv.URL)))
+	t.Cleanup(s.client.transport.CloseIdleConnections)
+	return s
+}
+
+// between returns a store that reaches a real server by way of meddle, which
+// may answer itself or change what the server answers.
+func between(t *testing.T, real *Store, meddle func(http.ResponseWriter, *http.Request) bool, after func(*http.Response) error) *Store {
+	t.Helper()
+	target, err := url.Parse(*real.client.aws.BaseEndpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := &httputil.ReverseProxy{
+		Rewrite:        func(r *httputil.ProxyRequest) { r.Out.URL.Host, r.Out.URL.Scheme = target.Host, target.Scheme },
+		ModifyResponse: after,
+		ErrorHandler:   func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+		Transport:      &http.Transport{},
+	}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if meddle == nil || !meddle(w, r) {
+			proxy.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(srv.Close)
+	s := private(real)
+	s.client.aws.BaseEndpoint = &srv.URL
+	s.client.transport = s.client.transport.Clone()
+	s.place.host = strings.TrimPrefix(srv.URL, "http://")
+	t.Cleanup(s.client.transport.CloseIdleConnections)
+	return s
+}
+
+// refusal text of a server.
+func refuseWith(w http.ResponseWriter, status int, code string) {
+	w.Header().Set("X-Amz-Request-Id", "REQ1")
+	w.WriteHeader(status)
+	fmt.Fprintf(w, "<Error><Code>%s</Code><Message>because</Message></Error>", code)
+}
+
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		status int
+		code   string // empty: no body
+		want   work.Fault
+		calls  int32
+	}{
+		{404, "NoSuchKey", work.NotFound, 1},
+		{404, "NoSuchBucket", work.NotFound, 1},
+		{404, "", work.NotFound, 1},
+		{403, "AccessDenied", work.Denied, 1},
+		{403, "InvalidAccessKeyId", work.Denied, 1},
+		{403, "SignatureDoesNotMatch", work.Denied, 1},
+		{400, "ExpiredToken", work.Denied, 1},
+		{401, "", work.Denied, 1},
+		{503, "SlowDown", work.Throttled, attempts},
+		{429, "", work.Throttled, attempts},
+		{503, "", work.Throttled, attempts},
+		{400, "RequestLimitExceeded", work.Throttled, attempts},
+		{412, "PreconditionFailed", work.SrcChanged, 1},
+		{400, "BadDigest", work.Corrupt, 1},
+		{400, "RequestTimeout", work.Transient, attempts},
+		{500, "InternalError", work.Transient, attempts},
+		{502, "", work.Transient, attempts},
+		{400, "KeyTooLongError", work.Unsupported, 1},
+		{501, "NotImplemented", work.Unsupported, 1},
+		{403, "InvalidObjectState", work.Unsupported, 1},
+		{416, "InvalidRange", work.Invalid, 1},
+		{301, "PermanentRedirect", work.Invalid, 1},
+		{400, "SomethingNew", work.Invalid, 1},
+	} {
+		t.Run(fmt.Sprint(tt.status, tt.code), func(t *testing.T) {
+			t.Parallel()
+			var calls atomic.Int32
+			s := liar(t, func(w http.ResponseWriter, r *http.Request) {
+				calls.Add(1)
+				if tt.code == "" {
+					w.WriteHeader(tt.status)
+					return
+				}
+				refuseWith(w, tt.status, tt.code)
+			})
+			_, _, err := s.Get(t.Context(), "key", "", 0, -1)
+			wantFault(t, "Get", err, tt.want)
+			if calls.Load() != tt.calls {
+				t.Errorf("the server was asked %d times, want %d", calls.Load(), tt.calls)
+			}
+			if tt.code != "" && (!strings.Contains(err.Error(), tt.code) || !strings.Contains(err.Error(), "REQ1")) {
+				t.Errorf("%v names not the code %s and the request", err, tt.code)
+			}
+		})
+	}
+}
+
+// TestHeadIsExplained sees that a refused HEAD, whose answer has no body, is
+// told by its reason.
+func TestHeadIsExplained(t *testing.T) {
+	t.Parallel()
+	s := liar(t, func(w http.ResponseWriter, r *http.Request) {
+		refuseWith(w, http.StatusBadRequest, "ExpiredToken")
+	})
+	_, err := s.Stat(t.Context(), "key")
+	wantFault(t, "Stat", err, work.Denied)
+	if err != nil && !strings.Contains(err.Error(), "ExpiredToken") {
+		t.Errorf("Stat = %v, want the code", err)
+	}
+}
+
+func TestRepeats(t *testing.T) {
+	t.Parallel()
+	content := strings.Repeat("x", 100_000)
+	for name, body := range map[string]io.Reader{
+		"seeker": strings.NewReader(content),
+		"stream": io.MultiReader(strings.NewReader(content)),
+	} {
+		var calls atomic.Int32
+		s := liar(t, func(w http.ResponseWriter, r *http.Request) {
+			got, err := io.ReadAll(r.Body)
+			if err != nil || string(got) != content {
+				t.Errorf("%s: the server got %d bytes, %v", name, len(got), err)
+			}
+			if calls.Add(1) < 3 {
+				refuseWith(w, http.StatusInternalServerError, "InternalError")
+				return
+			}
+			w.Header().Set("Etag", `"tag"`)
+		})
+		in, err := s.Put(t.Context(), "key", body, int64(len(content)), storage.PutOptions{Sums: storage.Sums{CRC32C: make([]byte, 4)}})
+		if name == "seeker" {
+			if err != nil || in.ETag != "tag" || calls.Load() != 3 {
+				t.Errorf("seeker: Put = %+v, %v after %d calls", in, err, calls.Load())
+			}
+			continue
+		}
+		wantFault(t, "Put of a stream", err, work.Transient)
+		if calls.Load() != 1 {
+			t.Errorf("a body that can be read once was sent %d times", calls.Load())
+		}
+	}
+}
+
+func TestStalled(t *testing.T) {
+	t.Parallel()
+	block := make(chan struct{})
+	defer close(block)
+	for name, head := range map[string]string{"no answer": "", "half a body": "0123456789"} {
+		s := liar(t, func(w http.ResponseWriter, r *http.Request) {
+			if head != "" {
+				w.Header().Set("Content-Length", "100")
+				_, _ = io.WriteString(w, head) // the client sees what comes of it
+				w.(http.Flusher).Flush()
+			}
+			select {
+			case <-block:
+			case <-r.Context().Done():
+			}
+		})
+		s.client.stall = 50 * time.Millisecond
+		_, err := get(s, t.Context(), "key")
+		wantFault(t, name+": Get", err, work.Transient)
+		if err != nil && !strings.Contains(err.Error(), errStalled.Error()) {
+			t.Errorf("%s: Get = %v, want that it stalled", name, err)
+		}
+	}
+}
+
+func TestBrokenAnswers(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		answer func(w http.ResponseWriter)
+		off, n int64
+		want   work.Fault
+	}{
+		"cut off": {func(w http.ResponseWriter) {
+			w.Header().Set("Content-Length", "100")
+			_, _ = io.WriteString(w, "short")
+		}, 0, -1, work.Transient},
+		"no length": {func(w http.ResponseWriter) {
+			_, _ = io.WriteString(w, "body")
+			w.(http.Flusher).Flush()
+		}, 0, -1, work.Transient},
+		"ignores ranges": {func(w http.ResponseWriter) { _, _ = io.WriteString(w, "0123456789") }, 2, 3, work.Unsupported},
+		"another range": {func(w http.ResponseWriter) {
+			w.Header().Set("Content-Range", "bytes 3-5/10")
+			w.WriteHeader(http.StatusPartialContent)
+			_, _ = io.WriteString(w, "345")
+		}, 2, 3, work.Invalid},
+	} {
+		s := liar(t, func(w http.ResponseWriter, _ *http.Request) { tt.answer(w) })
+		body, _, err := s.Get(t.Context(), "key", "", tt.off, tt.n)
+		if err == nil {
+			_, err = io.ReadAll(body)
+			body.Close()
+		}
+		wantFault(t, name+": Get", err, tt.want)
+	}
+}
+
+// TestErrorInSuccess is for servers that find out that they failed after they
+// have said 200.
+func TestErrorInSuccess(t *testing.T) {
+	t.Parallel()
+	s := liar(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "<?xml version=\"1.0\"?>\n<Error><Code>InternalError</Code></Error>")
+	})
+	u := storage.Upload{Key: "key", ID: "/id", Size: 1, Part: 1}
+	_, err := s.Commit(t.Context(), u, []storage.Part{{N: 1, Size: 1, Tag: "t"}}, storage.PutOptions{})
+	wantFault(t, "Commit", err, work.Transient)
+	_, err = s.CopyFrom(t.Context(), "key", s, storage.Info{Key: "src"}, storage.PutOptions{})
+	wantFault(t, "CopyFrom", err, work.Transient)
+}
+
+func TestListRefusesDisorder(t *testing.T) {
+	t.Parallel()
+	for name, keys := range map[string][]string{
+		"falling": {"pre/b", "pre/a"}, "twice": {"pre/a", "pre/a"}, "before the start": {"pre/A"}, "another prefix": {"other/a"},
+	} {
+		s := liar(t, func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "<ListBucketResult>")
+			for _, k := range keys {
+				fmt.Fprintf(w, "<Contents><Key>%s</Key><Size>1</Size></Contents>", k)
+			}
+			_, _ = io.WriteString(w, "</ListBucketResult>")
+		})
+		err := s.List(t.Context(), work.Range{After: "X"}, func([]storage.Info) error { return nil })
+		if err == nil {
+			t.Errorf("%s: List found nothing wrong with %q", name, keys)
+		}
+	}
+}
+
+// TestListSkipsItsOwnMarker lists a page that holds the prefix as a key, and
+// then one that is empty but not the last.
+func TestListSkipsItsOwnMarker(t *testing.T) {
+	t.Parallel()
+	s := liar(t, func(w http.ResponseWriter, r *http.Request) {
+		page := "<Contents><Key>pre/</Key></Contents><Contents><Key>pre/a</Key></Contents><IsTruncated>true</IsTruncated><NextContinuationToken>1</NextContinuationToken>"
+		switch r.URL.Query().Get("continuation-token") {
+		case "1":
+			page = "<IsTruncated>true</IsTruncated><NextContinuationToken>2</NextContinuationToken>"
+		case "2":
+			page = "<Contents><Key>pre/b</Key></Contents><IsTruncated>false</IsTruncated>"
+		}
+		_, _ = io.WriteString(w, "<ListBucketResult>"+page+"</ListBucketResult>")
+	})
+	var keys []string
+	err := s.List(t.Context(), work.Range{}, func(page []storage.Info) error {
+		for _, in := range page {
+			keys = append(keys, in.Key)
+		}
+		return nil
+	})
+	if err != nil || strings.Join(keys, " ") != "a b" {
+		t.Errorf("List = %q, %v; want a and b", keys, err)
+	}
+}
+
+// TestListRepeatsAPage cuts the connection in the middle of every other page.
+func TestListRepeatsAPage(t *testing.T) {
+	t.Parallel()
+	real := newStore(t, servers.VersityGW(t), "")
+	for i := range 1500 {
+		put(t, real, fmt.Sprintf("k%04d", i), "", storage.PutOptions{})
+	}
+	var pages atomic.Int32
+	s := between(t, real, nil, func(resp *http.Response) error {
+		if pages.Add(1)%2 == 1 {
+			resp.Body = io.NopCloser(io.LimitReader(resp.Body, 10_000))
+			resp.ContentLength = 1 << 20
+			resp.Header.Set("Content-Length", "1048576")
+		}
+		return nil
+	})
+	n := 0
+	err := s.List(t.Context(), work.Range{}, func(page []storage.Info) error { n += len(page); return nil })
+	if err != nil || n != 1500 || pages.Load() != 4 {
+		t.Errorf("List = %d objects, %v, after %d pages; want 1500 after 4", n, err, pages.Load())
+	}
+}
+
+// TestCommitAnswerLost loses the answer to a commit that was done. The repeat
+// finds no upload, as on most servers, and must find the object instead.
+func TestCommitAnswerLost(t *testing.T) {
+	t.Parallel()
+	real := newStore(t, servers.VersityGW(t), "")
+	var commits atomic.Int32
+	isCommit := func(r *http.Request) bool { return r.Method == http.MethodPost && r.URL.Query().Has("uploadId") }
+	s := between(t, real, func(w http.ResponseWriter, r *http.Request) bool {
+		again := isCommit(r) && commits.Add(1) > 1
+		if again {
+			refuseWith(w, http.StatusNotFound, "NoSuchUpload")
+		}
+		return again
+	}, func(resp *http.Response) error {
+		if isCommit(resp.Request) {
+			return io.ErrUnexpectedEOF
+		}
+		return nil
+	})
+	content := storagetest.Bytes(1, 6<<20)
+	u, err := s.Begin(t.Context(), "big", int64(len(content)), 5<<20, storage.PutOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parts []storage.Part
+	for i, c := range [][]byte{content[:5<<20], content[5<<20:]} {
+		p, err := s.PutPart(t.Context(), u, i+1, bytes.NewReader(c), int64(len(c)), storage.Sums{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts = append(parts, p)
+	}
+	in, err := s.Commit(t.Context(), u, parts, storage.PutOptions{})
+	if err != nil || in.Size != int64(len(content)) || commits.Load() != 2 {
+		t.Errorf("Commit = %+v, %v, after %d tries; want the object that is there", in, err, commits.Load())
+	}
+	wantContent(t, real, "big", string(content))
+}
+
+// TestPlainUpload stores in parts on a server that knows no checksums.
+func TestPlainUpload(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, servers.VersityGW(t), "")
+	content := storagetest.Bytes(1, 6<<20)
+	u, err := s.begin(t.Context(), "big", int64(len(content)), 5<<20, storage.Meta{ContentType: "video/mp4"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parts []storage.Part
+	for i, c := range [][]byte{content[:5<<20], content[5<<20:]} {
+		d := storage.NewDigest(storage.MD5)
+		_, _ = d.Write(c) // never fails
+		p, err := s.PutPart(t.Context(), u, i+1, bytes.NewReader(c), int64(len(c)), d.Sums())
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts = append(parts, p)
+		_, err = s.PutPart(t.Context(), u, i+1, strings.NewReader("other"), 5, d.Sums())
+		wantFault(t, "PutPart with a wrong MD5", err, work.Corrupt)
+	}
+	if _, err := s.Commit(t.Context(), u, parts, storage.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	wantContent(t, s, "big", string(content))
+}
+
+// TestCommitChecksTheWhole hands in a wrong checksum of the whole.
+func TestCommitChecksTheWhole(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, servers.VersityGW(t), "")
+	content := storagetest.Bytes(1, 1000)
+	d := storage.NewDigest(storage.CRC32C)
+	_, _ = d.Write(content) // never fails
+	for _, right := range []bool{false, true} {
+		sums := d.Sums()
+		if !right {
+			sums.CRC32C = []byte("lies")
+		}
+		u, err := s.Begin(t.Context(), "big", 1000, 5<<20, storage.PutOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := s.PutPart(t.Context(), u, 1, io.MultiReader(bytes.NewReader(content)), 1000, storage.Sums{})
+		if err != nil || !bytes.Equal(p.Sums.CRC32C, d.Sums().CRC32C) {
+			t.Fatalf("PutPart = %+v, %v; want the server's CRC32C", p, err)
+		}
+		in, err := s.Commit(t.Context(), u, []storage.Part{p}, storage.PutOptions{Sums: sums})
+		if !right {
+			wantFault(t, "Commit with a wrong CRC32C", err, work.Corrupt)
+			_, err = s.Stat(t.Context(), "big")
+			wantFault(t, "Stat", err, work.NotFound)
+			continue
+		}
+		if err != nil || !bytes.Equal(in.Sums.CRC32C, sums.CRC32C) {
+			t.Errorf("Commit = %+v, %v; want the server's CRC32C", in, err)
+		}
+	}
+}
+
+// TestClockSkew is for agents whose clock is wrong.
+func TestClockSkew(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, servers.VersityGW(t), "")
+	put(t, s, "key", "content", storage.PutOptions{})
+	wrong := private(s)
+	wrong.client.skew.Store(int64(3 * time.Hour))
+	wantContent(t, wrong, "key", "content")
+}
+
+// TestRepeatIsSignedAlike repeats a request that was refused in passing. What
+// proxies rewrite must not be signed the second time either.
+func TestRepeatIsSignedAlike(t *testing.T) {
+	t.Parallel()
+	real := newStore(t, servers.VersityGW(t), "")
+	put(t, real, "key", "content", storage.PutOptions{})
+	var calls atomic.Int32
+	s := between(t, real, func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.Contains(r.Header.Get("Authorization"), "accept-encoding") {
+			t.Errorf("request %d signs Accept-Encoding: %s", calls.Load()+1, r.Header.Get("Authorization"))
+		}
+		first := calls.Add(1) == 1
+		if first {
+			refuseWith(w, http.StatusServiceUnavailable, "SlowDown")
+		}
+		return first
+	}, nil)
+	wantContent(t, s, "key", "content")
+}
+
+// TestRangeSums reads a range for which the server names the checksum of the
+// part that it lies in: that is not the object's.
+func TestRangeSums(t *testing.T) {
+	t.Parallel()
+	s := liar(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Amz-Checksum-Crc32c", "4waSgw==")
+		if r.Header.Get("Range") == "" {
+			_, _ = io.WriteString(w, "123456789")
+			return
+		}
+		w.Header().Set("Content-Range", "bytes 0-2/9")
+		w.WriteHeader(http.StatusPartialContent)
+		_, _ = io.WriteString(w, "123")
+	})
+	for n, want := range map[int64]storage.Algos{3: 0, -1: storage.CRC32C} {
+		body, in, err := s.Get(t.Context(), "key", "", 0, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body.Close()
+		if in.Size != 9 || in.Sums.Algos() != want {
+			t.Errorf("Get of %d bytes says %+v, want size 9 and the sums %v", n, in, want)
+		}
+	}
+}
+
+// TestUnknownServer stores on a server that knows no trailers: the body must
+// arrive as it is.
+func TestUnknownServer(t *testing.T) {
+	t.Parallel()
+	var stored atomic.Value
+	s := liar(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if r.Method == http.MethodPut && !strings.Contains(r.URL.Path, "probe") {
+			stored.Store(string(body))
+		}
+	})
+	put(t, s, "key", "content", storage.PutOptions{})
+	if got := stored.Load(); got != "content" {
+		t.Errorf("the server got %q, want the content alone", got)
+	}
+}
+
+// TestReleasedBody sees that Put leaves the body alone once it has returned,
+// also when the server answers before it has read it.
+func TestReleasedBody(t *testing.T) {
+	t.Parallel()
+	s := liar(t, func(w http.ResponseWriter, _ *http.Request) {
+		refuseWith(w, http.StatusForbidden, "AccessDenied")
+	})
+	for range 50 {
+		body := &owned{}
+		ctx, cancel := context.WithCancel(t.Context())
+		_, err := s.Put(ctx, "key", body, 1<<30, storage.PutOptions{Sums: storage.Sums{CRC32C: make([]byte, 4)}})
+		body.gone.Store(true)
+		cancel()
+		if err == nil {
+			t.Fatal("Put succeeded")
+		}
+		if body.late.Load() {
+			t.Fatal("the body was read after Put had returned")
+		}
+	}
+}
+
+// An owned body notes whether it is read after its time.
+type owned struct{ gone, late atomic.Bool }
+
+func (o *owned) Read(p []byte) (int, error) {
+	if o.gone.Load() {
+		o.late.Store(true)
+	}
+	return len(p), nil
+}
