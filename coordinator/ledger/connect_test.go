@@ -59,7 +59,12 @@ func dig(t *testing.T, address string) *hole {
 			conns = append(conns, client, upstream)
 			mu.Unlock()
 			open.Go(func() { io.Copy(upstream, client); upstream.Close() })
-			open.Go(func() { h.pass(client, upstream); client.Close() })
+			open.Go(func() {
+				h.pass(client, upstream)
+				if !h.silent.Load() { // else the end is one more thing that does not get through
+					client.Close()
+				}
+			})
 		}
 	})
 	t.Cleanup(func() {

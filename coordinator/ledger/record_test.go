@@ -47,6 +47,22 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// TestPageOfReleasedScan: a page counts, but the scan is still to be handed
+// out, for nobody knows whether it is on the queue.
+func TestPageOfReleasedScan(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := b.create()
+	scan := b.claimOne()
+	b.must(b.Release(b.ctx(), []work.Item{scan}))
+	b.record(page(scan, false, "a"))
+	items := b.claim(10)
+	if len(items) != 2 || items[0].ID != scan.ID || items[0].Epoch != 2 || items[0].Range.After != "a" {
+		t.Errorf("claimed %+v, want the scan behind a under epoch 2, and a copy", items)
+	}
+	b.counts(id, 1, 0, 0, 0, 0)
+}
+
 func TestPageOfSkippedObjects(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -278,6 +278,7 @@ func atWork() *fake {
 		}
 		f.jobs[id] = j
 		f.tell(id, j.SubmittedBy, "created", "")
+		f.events[len(f.events)-1].At = j.CreatedAt
 	}
 	const gib = 1 << 30
 	job(1, "archive-2019", "s3://archive/2019/?region=us-east-1", "gs://cold-archive/2019/", work.Succeeded, 50*time.Hour, 7*time.Hour,
@@ -335,6 +336,11 @@ func (f *fake) fillJob7() {
 				Fault: x.fault, Message: x.message, Attempts: 5, Agent: "hub-1", At: noon.Add(-time.Duration(i) * time.Minute)})
 		}
 	}
+	for i := range 14 {
+		f.failures = append(f.failures, work.Failure{Job: 4, Item: 512, Key: fmt.Sprintf("2025/%05d.pdf", i), Fault: work.NotFound,
+			Message: "get: the object is not there", Attempts: 1, Agent: "hub-2", At: noon.Add(-4 * time.Hour)})
+	}
+	f.skips[4] = []work.Tally{{Name: "etag", Count: 200, Key: "2025/00020.pdf"}}
 	f.skips[7] = []work.Tally{{Name: "etag", Count: 12001, Key: "eu/0100.jpg"}, {Name: "size", Count: 399, Key: "us/9.jpg"}}
 	for i := range 120 {
 		o := work.ObjectRow{Job: 7, Item: 8000, Key: fmt.Sprintf("eu/%04d.jpg", i), Size: int64(1000 + i*7919), ETag: "9e107d9d372bb6826bd81d3542a419d6",

@@ -13,6 +13,10 @@ import (
 	"github.com/tranship/tranship/internal/bus"
 )
 
+// queueTimeout is how long the queue may take to answer before the status says
+// that it does not.
+const queueTimeout = 2 * time.Second
+
 func (p *program) agentCommand() *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
@@ -56,7 +60,14 @@ func (p *program) runAgent(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	n := notifier{log: log, status: func() string { return agentStatus(a) }, healthy: b.Healthy}
+	n := notifier{
+		log:    log,
+		status: func() string { return agentStatus(ctx, a, b) },
+		// An agent that is cut off from the queue finishes what it holds and
+		// connects again; a restart would only throw that away. One that is
+		// stuck does not come back from here.
+		healthy: func(context.Context) error { a.Presence(); return nil },
+	}
 	return beside(ctx, n.run, a.Run)
 }
 
@@ -79,8 +90,14 @@ func agentBus(cfg config.Config, o bus.Options) bus.Options {
 }
 
 // agentStatus is what systemctl status shows of an agent.
-func agentStatus(a *agent.Agent) string {
+func agentStatus(ctx context.Context, a *agent.Agent, b *bus.Bus) string {
+	ctx, cancel := context.WithTimeout(ctx, queueTimeout)
+	defer cancel()
+	cut := ""
+	if err := b.Healthy(ctx); err != nil {
+		cut = "cut off, " + oneLine(err) + "; "
+	}
 	pr := a.Presence()
-	return fmt.Sprintf("%s: %d items, %d of %d streams, %s/s; %s objects, %s since the start",
-		pr.State, pr.Items, pr.Streams, pr.Limit, bytesText(int64(pr.Rate)), count(pr.Objects), bytesText(pr.Bytes))
+	return fmt.Sprintf("%s%s: %d items, %d of %d streams, %s/s; %s objects, %s since the start",
+		cut, pr.State, pr.Items, pr.Streams, pr.Limit, bytesText(int64(pr.Rate)), count(pr.Objects), bytesText(pr.Bytes))
 }

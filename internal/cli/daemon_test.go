@@ -92,6 +92,8 @@ func TestNotifier(t *testing.T) {
 // secrets as credentials.
 func TestDaemons(t *testing.T) {
 	said := systemd(t)
+	t.Setenv("WATCHDOG_USEC", "300000")
+	t.Setenv("WATCHDOG_PID", fmt.Sprint(os.Getpid()))
 	address := freeAddress(t)
 	credentials := tree(t, map[string]string{"nats-token": "hunter2\n"})
 	conf := filepath.Join(tree(t, map[string]string{"tranship.yaml": fmt.Sprintf(`
@@ -125,12 +127,13 @@ agent: {name: a1, grace: 1s}
 	if got := hear(t, said, "READY=1"); !strings.Contains(got, "0 of 64 streams") {
 		t.Errorf("the agent said %q", got)
 	}
-	if got := stopAgent(); got != ExitOK {
-		t.Errorf("the agent ended with %d\n%s", got, agent.stderr.String())
-	}
-	hear(t, said, "STOPPING=1")
 	if got := stopCoordinator(); got != ExitOK {
 		t.Errorf("the coordinator ended with %d\n%s", got, coordinator.stderr.String())
+	}
+	// The queue went with the coordinator; the agent waits for it.
+	hear(t, said, "WATCHDOG=1\nSTATUS=cut off")
+	if got := stopAgent(); got != ExitOK {
+		t.Errorf("the agent ended with %d\n%s", got, agent.stderr.String())
 	}
 	for _, w := range []*world{coordinator, agent} {
 		if !strings.HasPrefix(w.stderr.String(), `{"time":`) || strings.Contains(w.stderr.String(), "hunter2") {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -22,8 +23,12 @@ type notifier struct {
 
 // run says that the process is up, then every so often how it is, and, once
 // ctx ends, that it stops. A sign of life is given only while healthy is: a
-// process that is stuck, or cut off from what it needs, is restarted.
+// process that is stuck is restarted.
 func (n notifier) run(ctx context.Context) error {
+	if os.Getenv("NOTIFY_SOCKET") == "" {
+		<-ctx.Done()
+		return nil
+	}
 	life, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
 		n.log.WarnContext(ctx, "watchdog's settings cannot be read", "err", err)

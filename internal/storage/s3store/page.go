@@ -18,12 +18,13 @@ type page struct {
 // An entry is what a page says of an object.
 type entry struct {
 	key     string
+	raw     []byte // the key as the page has it
 	size    int64
 	etag    string
 	modTime time.Time
 }
 
-// parsePage reads a page. It is written by hand because a general XML decoder
+// parsePage reads a page, and spoils b. It is written by hand because a general XML decoder
 // takes twenty times as long, which at a billion keys is hours; it knows as
 // much of XML as servers send here, and refuses the rest.
 func parsePage(b []byte) (page, error) {
@@ -52,13 +53,16 @@ func parsePage(b []byte) (page, error) {
 	if err != nil {
 		return page{}, fmt.Errorf("%w: page of a listing: %w", errAnswer, err)
 	}
-	if !coded {
-		return p, nil
-	}
 	for i := range p.entries {
-		if p.entries[i].key, err = decodeKey(p.entries[i].key); err != nil {
+		e := &p.entries[i]
+		if !coded {
+			e.key, e.raw = string(e.raw), nil
+			continue
+		}
+		if e.key, err = decodeKey(e.raw); err != nil {
 			return page{}, fmt.Errorf("%w: %w", errAnswer, err)
 		}
+		e.raw = nil
 	}
 	return p, nil
 }
@@ -73,8 +77,10 @@ func (x *scanner) contents(p *page) error {
 		)
 		switch string(name) {
 		case "Key":
-			text, err = x.text(name)
-			e.key = string(text)
+			// Whether it is coded may be said further down.
+			if e.raw, err = x.text(name); err == nil && len(x.buf) > 0 {
+				e.raw = bytes.Clone(e.raw)
+			}
 		case "Size":
 			if text, err = x.text(name); err == nil {
 				e.size, err = parseSize(text)
@@ -84,7 +90,7 @@ func (x *scanner) contents(p *page) error {
 			e.etag = unquote(string(text))
 		case "LastModified":
 			if text, err = x.text(name); err == nil {
-				e.modTime, err = time.Parse(time.RFC3339, string(text))
+				err = e.modTime.UnmarshalText(text)
 			}
 		default:
 			err = x.skip(name)
@@ -94,7 +100,7 @@ func (x *scanner) contents(p *page) error {
 	if err != nil {
 		return err
 	}
-	if e.key == "" {
+	if len(e.raw) == 0 {
 		return fmt.Errorf("an object without a key")
 	}
 	if p.entries == nil {
@@ -104,26 +110,25 @@ func (x *scanner) contents(p *page) error {
 	return nil
 }
 
-func parseSize(text []byte) (int64, error) {
-	n, err := strconv.ParseInt(string(text), 10, 64)
-	if err == nil && n < 0 {
-		err = fmt.Errorf("size %d", n)
+func parseSize(text []byte) (n int64, err error) {
+	for _, c := range text {
+		if c < '0' || c > '9' || n > (1<<63-1-9)/10 {
+			return 0, fmt.Errorf("a size of %.40q", text)
+		}
+		n = 10*n + int64(c-'0')
 	}
-	return n, err
+	if len(text) == 0 {
+		return 0, fmt.Errorf("an empty size")
+	}
+	return n, nil
 }
 
 // decodeKey undoes encoding-type=url: %XX is a byte and + a space.
-func decodeKey(s string) (string, error) {
-	n := 0
-	for i := range len(s) {
-		if s[i] == '%' || s[i] == '+' {
-			n++
-		}
+func decodeKey(s []byte) (string, error) {
+	if bytes.IndexByte(s, '%') < 0 && bytes.IndexByte(s, '+') < 0 {
+		return string(s), nil
 	}
-	if n == 0 {
-		return s, nil
-	}
-	b := make([]byte, 0, len(s))
+	b := s[:0] // what is written was read before
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; c {
 		case '+':
@@ -157,7 +162,7 @@ func unhex(c byte) byte {
 type scanner struct {
 	b   []byte
 	pos int
-	buf []byte // of text that had to be changed
+	buf []byte // of the last text, if it had to be changed
 }
 
 // tag reads to the next tag and returns its name and sort. The name is part
@@ -275,15 +280,15 @@ func (x *scanner) text(name []byte) ([]byte, error) {
 	if sort != closing || !bytes.Equal(got, name) {
 		return nil, fmt.Errorf("%.40q inside %s", got, name)
 	}
+	x.buf = x.buf[:0]
 	if bytes.IndexByte(raw, '&') < 0 {
 		return raw, nil
 	}
 	return x.unescape(raw)
 }
 
-// unescape undoes the references that XML text is written with.
+// unescape undoes the references that XML text is written with, into buf.
 func (x *scanner) unescape(raw []byte) ([]byte, error) {
-	x.buf = x.buf[:0]
 	for {
 		i := bytes.IndexByte(raw, '&')
 		if i < 0 {
