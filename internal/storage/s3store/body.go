@@ -105,14 +105,16 @@ func (e *sourceError) Unwrap() error { return e.err }
 // errLength means that a body does not have the length that was announced.
 var errLength = errors.New("the body's length is not what was announced")
 
+// Read implements io.Reader.
 func (u *upload) Read(p []byte) (int, error) {
-	u.w.end()
-	defer func() { u.w.begin(u.wait) }()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	switch {
-	case u.src == nil:
+	if u.src == nil {
 		return 0, errFinished
+	}
+	u.w.end()
+	defer func() { u.w.begin(u.wait) }()
+	switch {
 	case u.err != nil:
 		return 0, u.err
 	case u.left == 0:
@@ -181,6 +183,7 @@ type download struct {
 	err  error // the last answer of Read
 }
 
+// Read implements io.Reader.
 func (d *download) Read(p []byte) (int, error) {
 	if d.err != nil {
 		return 0, d.err

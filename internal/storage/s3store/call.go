@@ -142,8 +142,9 @@ func (s *Store) send(ctx context.Context, r *request) (*http.Response, error) {
 	}
 	w.begin(r.wait)
 	resp, err := s.client.transport.RoundTrip(req)
+	cause := up.finish()
 	w.end()
-	if cause := up.finish(); cause != nil { // whatever the server says of it
+	if cause != nil { // whatever the server says of it
 		if err == nil {
 			resp.Body.Close()
 		}

@@ -105,7 +105,7 @@ func writeSums(h http.Header, s storage.Sums) bool {
 	return true
 }
 
-func unquote(etag string) string {
+func unquote[T string | []byte](etag T) T {
 	if len(etag) >= 2 && etag[0] == '"' && etag[len(etag)-1] == '"' {
 		return etag[1 : len(etag)-1]
 	}
