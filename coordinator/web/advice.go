@@ -48,7 +48,7 @@ func attention(failing []string, open, ended []jobRow, agents []agentRow, now ti
 			continue // said below, site by site
 		}
 		list = append(list, notice{Bad: true, Text: "The coordinator's " + name + " does not answer.",
-			Do: "Jobs wait and go on by themselves once it does.", CLI: "tranship doctor"})
+			Do: "Jobs wait and go on by themselves once it does.", CLI: "journalctl -u tranship-coordinator"})
 	}
 	list = append(list, unmanned(open, agents)...)
 	list = append(list, silent(agents, now)...)
