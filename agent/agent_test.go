@@ -236,7 +236,7 @@ func TestAgentShowsItself(t *testing.T) {
 	for _, f := range families {
 		got[f.GetName()] = len(f.GetMetric())
 	}
-	if got["agent_streams_limit"] != 2 || got["agent_bytes_total"] != 2 {
+	if got["tranship_agent_streams_limit"] != 2 || got["tranship_agent_bytes_total"] != 2 {
 		t.Errorf("metrics %v, want those of two agents", got)
 	}
 }

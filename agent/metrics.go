@@ -21,7 +21,7 @@ type metrics struct {
 // one, under a label that tells agents of one process apart.
 func newMetrics(a *Agent, reg prometheus.Registerer) (*metrics, error) {
 	opts := func(name, help string) prometheus.Opts {
-		return prometheus.Opts{Namespace: "agent", Name: name, Help: help}
+		return prometheus.Opts{Namespace: "tranship", Subsystem: "agent", Name: name, Help: help}
 	}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts(opts(name, help)), labels)
@@ -36,7 +36,7 @@ func newMetrics(a *Agent, reg prometheus.Registerer) (*metrics, error) {
 		pages:   prometheus.NewCounter(prometheus.CounterOpts(opts("pages_total", "Pages of listings that were reported."))),
 		panics:  prometheus.NewCounter(prometheus.CounterOpts(opts("panics_total", "Panics that were caught; each is a defect."))),
 		objectSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Namespace: "agent", Name: "object_seconds",
+			Namespace: "tranship", Subsystem: "agent", Name: "object_seconds",
 			Help: "How long an object took.", Buckets: prometheus.ExponentialBuckets(0.001, 4, 10),
 		}),
 	}

@@ -99,6 +99,9 @@ type Agent struct {
 	Grace Duration `yaml:"grace"`
 	// Roots are the folders that file stores may lie in.
 	Roots []string `yaml:"roots"`
+	// Metrics is the address where Prometheus finds the agent's metrics.
+	// Empty: nowhere; the agent then only dials out.
+	Metrics string `yaml:"metrics"`
 }
 
 // Default returns what an empty file means.

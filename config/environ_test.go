@@ -161,6 +161,7 @@ func TestValidateNamesTheKey(t *testing.T) {
 		{"agent.streams", func(c *Config) { c.Agent.Streams = 0 }},
 		{"agent.memory", func(c *Config) { c.Agent.Memory = 1 }},
 		{"agent.grace", func(c *Config) { c.Agent.Grace = -1 }},
+		{"agent.metrics", func(c *Config) { c.Agent.Metrics = "0.0.0.0:9480" }},
 		{"agent.roots", func(c *Config) { c.Agent.Roots = []string{"a"} }},
 	}
 	for _, tt := range tests {

@@ -55,6 +55,7 @@ func (a Agent) Validate() error {
 		keyed("agent.memory", between(a.Memory, 1<<20, 1<<40)),
 		keyed("agent.grace", within(a.Grace, 0, time.Hour)),
 		keyed("agent.roots", roots),
+		keyed("agent.metrics", a.metricsListen()),
 	)
 }
 
@@ -132,6 +133,13 @@ func httpListen(addr string) error {
 		return fmt.Errorf("%s is a public address, and this version has neither TLS nor tokens: listen on 127.0.0.1 and put a reverse proxy with TLS and a login in front", addr)
 	}
 	return nil
+}
+
+func (a Agent) metricsListen() error {
+	if a.Metrics == "" {
+		return nil
+	}
+	return httpListen(a.Metrics)
 }
 
 func (c Config) natsListen() error {

@@ -335,9 +335,9 @@ func TestHandler(t *testing.T) {
 		agents, err := b.ledger.Agents(t.Context())
 		return err == nil && len(agents) == 1 && agents[0].Agent == "a1"
 	})
-	for _, want := range []string{`coordinator_jobs_finished_total{state="succeeded"} 1`, "coordinator_items_published_total 2",
-		"coordinator_results_recorded_total 2", "coordinator_items_reconciled_total 0", `coordinator_items{state="ready"} 0`,
-		`coordinator_items{state="queued"} 0`, "coordinator_oldest_ready_seconds 0"} {
+	for _, want := range []string{`tranship_coordinator_jobs_finished_total{state="succeeded"} 1`, "tranship_coordinator_items_published_total 2",
+		"tranship_coordinator_results_recorded_total 2", "tranship_coordinator_items_reconciled_total 0", `tranship_coordinator_items{state="ready"} 0`,
+		`tranship_coordinator_items{state="queued"} 0`, "tranship_coordinator_oldest_ready_seconds 0"} {
 		b.until("/metrics has "+want, func() bool {
 			_, metrics := get("/metrics")
 			return strings.Contains(metrics, want+"\n")

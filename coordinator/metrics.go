@@ -22,22 +22,22 @@ type metrics struct {
 
 func newMetrics(r prometheus.Registerer) *metrics {
 	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "coordinator", Name: name, Help: help})
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "tranship", Subsystem: "coordinator", Name: name, Help: help})
 	}
 	m := &metrics{
 		published:  counter("items_published_total", "Items that the queue took."),
 		recorded:   counter("results_recorded_total", "Results that changed the ledger."),
 		reconciled: counter("items_reconciled_total", "Items whose message was lost and that were published again."),
 		finished: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: "coordinator", Name: "jobs_finished_total", Help: "Jobs that came to an end by themselves, by state.",
+			Namespace: "tranship", Subsystem: "coordinator", Name: "jobs_finished_total", Help: "Jobs that came to an end by themselves, by state.",
 		}, []string{"state"}),
 	}
 	m.items = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Namespace: "coordinator", Name: "items",
+		Namespace: "tranship", Subsystem: "coordinator", Name: "items",
 		Help: fmt.Sprintf("Open items of running jobs in the ledger, by state; ready ones are counted up to %d.", ledger.BacklogLimit),
 	}, []string{"state"})
 	m.oldest = prometheus.NewGauge(prometheus.GaugeOpts{
-		Namespace: "coordinator", Name: "oldest_ready_seconds",
+		Namespace: "tranship", Subsystem: "coordinator", Name: "oldest_ready_seconds",
 		Help: "How long the ready item has waited that was due first.",
 	})
 	for _, s := range []work.JobState{work.Succeeded, work.Incomplete, work.JobFailed} {

@@ -236,20 +236,6 @@ func TestReady(t *testing.T) {
 	}
 }
 
-func TestCheckListen(t *testing.T) {
-	t.Parallel()
-	for _, addr := range []string{"127.0.0.1:8480", "localhost:0", "[::1]:8480", "127.8.9.1:80"} {
-		if err := CheckListen(addr); err != nil {
-			t.Errorf("CheckListen(%q) = %v", addr, err)
-		}
-	}
-	for _, addr := range []string{":8480", "0.0.0.0:8480", "[::]:8480", "192.168.0.5:8480", "example.com:8480", "8480", "", "localhost.example.com:1"} {
-		if err := CheckListen(addr); err == nil {
-			t.Errorf("CheckListen(%q) = nil", addr)
-		}
-	}
-}
-
 // TestLargeHeader checks the limits of a connection that Server sets.
 func TestLargeHeader(t *testing.T) {
 	t.Parallel()

@@ -83,7 +83,7 @@ func (b *bench) start(t testing.TB, l Ledger, c Commander, tune ...func(*bench))
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.server = Server(listener.Addr().String(), b.site.guard())
+	b.server = Server(b.site.guard())
 	for _, change := range tune {
 		change(b)
 	}

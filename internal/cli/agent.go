@@ -3,9 +3,12 @@ package cli
 import (
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 
 	"github.com/tranship/tranship/agent"
@@ -53,9 +56,10 @@ func (p *program) runAgent(ctx context.Context, file string) error {
 		return err
 	}
 	defer b.Close()
+	metrics := newRegistry()
 	a, err := agent.New(cfg.Agent, agent.Deps{
 		Bus: b, Stores: drivers(cfg.Agent.Roots), Log: log,
-		Metrics: prometheus.NewRegistry(), Version: buildVersion().Version, AckWait: time.Duration(cfg.NATS.AckWait),
+		Metrics: metrics, Version: buildVersion().Version, AckWait: time.Duration(cfg.NATS.AckWait),
 	})
 	if err != nil {
 		return err
@@ -68,7 +72,24 @@ func (p *program) runAgent(ctx context.Context, file string) error {
 		// stuck does not come back from here.
 		healthy: func(context.Context) error { a.Presence(); return nil },
 	}
-	return beside(ctx, n.run, a.Run)
+	if cfg.Agent.Metrics == "" {
+		return beside(ctx, n.run, a.Run)
+	}
+	l, err := net.Listen("tcp", cfg.Agent.Metrics)
+	if err != nil {
+		return fail(ExitFailed, fmt.Errorf("agent.metrics %s: %w", cfg.Agent.Metrics, err), "choose another address, or none, with agent.metrics")
+	}
+	answer := func(ctx context.Context) error {
+		return serve(ctx, l, promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}), log)
+	}
+	return beside(ctx, answer, func(ctx context.Context) error { return beside(ctx, n.run, a.Run) })
+}
+
+// newRegistry returns a registry that tells of this process.
+func newRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
 }
 
 // queueURL returns where an agent finds the queue: at the address that the

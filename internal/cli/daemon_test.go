@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,8 +61,12 @@ func TestNotifier(t *testing.T) {
 	said := systemd(t)
 	t.Setenv("WATCHDOG_USEC", "60000")
 	t.Setenv("WATCHDOG_PID", fmt.Sprint(os.Getpid()))
-	var sick atomic.Bool
-	n := notifier{log: slog.New(slog.DiscardHandler), status: func() string { return "fine" }, healthy: func(context.Context) error {
+	var sick, stuck atomic.Bool
+	n := notifier{log: slog.New(slog.DiscardHandler), status: func() string { return "fine" }, healthy: func(ctx context.Context) error {
+		if stuck.Load() {
+			<-ctx.Done()
+			return ctx.Err()
+		}
 		if sick.Load() {
 			return errors.New("the ledger\nis gone")
 		}
@@ -73,12 +79,15 @@ func TestNotifier(t *testing.T) {
 	hear(t, said, "WATCHDOG=1\nSTATUS=fine")
 
 	sick.Store(true)
-	hear(t, said, "STATUS=not healthy: the ledger is gone")
-	for range 3 { // a sick process gives no sign of life, whatever else it says
+	hear(t, said, "WATCHDOG=1\nSTATUS=not healthy: the ledger is gone")
+	stuck.Store(true)
+	hear(t, said, "STATUS=not healthy: context deadline exceeded")
+	for range 3 { // a stuck process gives no sign of life, whatever else it says
 		if s := <-said; strings.Contains(s, "WATCHDOG=1") {
-			t.Errorf("a sick process said %q", s)
+			t.Errorf("a stuck process said %q", s)
 		}
 	}
+	stuck.Store(false)
 	sick.Store(false)
 	hear(t, said, "WATCHDOG=1")
 	cancel()
@@ -94,15 +103,15 @@ func TestDaemons(t *testing.T) {
 	said := systemd(t)
 	t.Setenv("WATCHDOG_USEC", "300000")
 	t.Setenv("WATCHDOG_PID", fmt.Sprint(os.Getpid()))
-	address := freeAddress(t)
+	address, metrics := freeAddress(t), freeAddress(t)
 	credentials := tree(t, map[string]string{"nats-token": "hunter2\n"})
 	conf := filepath.Join(tree(t, map[string]string{"tranship.yaml": fmt.Sprintf(`
 data: %s
 log: {format: json}
 nats: {listen: %s}
 http: {listen: "127.0.0.1:0"}
-agent: {name: a1, grace: 1s}
-`, t.TempDir(), address)}), "tranship.yaml")
+agent: {name: a1, grace: 1s, metrics: %q}
+`, t.TempDir(), address, metrics)}), "tranship.yaml")
 
 	coordinator, agent := newWorld(t).withDatabase(t), newWorld(t)
 	for _, w := range []*world{coordinator, agent} {
@@ -126,6 +135,9 @@ agent: {name: a1, grace: 1s}
 	stopAgent := agent.background(t, "agent", "--config", conf)
 	if got := hear(t, said, "READY=1"); !strings.Contains(got, "0 of 64 streams") {
 		t.Errorf("the agent said %q", got)
+	}
+	if got := fetch(t, "http://"+metrics+"/metrics"); !strings.Contains(got, `tranship_agent_streams_limit{agent="a1"} 64`) {
+		t.Errorf("the agent's metrics are\n%s", got)
 	}
 	if got := stopCoordinator(); got != ExitOK {
 		t.Errorf("the coordinator ended with %d\n%s", got, coordinator.stderr.String())
@@ -161,4 +173,19 @@ func TestLock(t *testing.T) {
 	} else {
 		release()
 	}
+}
+
+// fetch returns the body of a page.
+func fetch(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }

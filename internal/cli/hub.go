@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tranship/tranship/agent"
@@ -54,8 +52,7 @@ type hub struct {
 // command is named to whoever wants the same data folder. What was started is
 // stopped again if anything fails.
 func startHub(ctx context.Context, cfg config.Config, log *slog.Logger, command string) (*hub, error) {
-	h := &hub{cfg: cfg, log: log, metrics: prometheus.NewRegistry()}
-	h.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	h := &hub{cfg: cfg, log: log, metrics: newRegistry()}
 	starting, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	err := h.start(starting, command)
@@ -315,28 +312,7 @@ func orderly(err error) error {
 }
 
 func (h *hub) serve(ctx context.Context) error {
-	srv := &http.Server{
-		Handler:           h.coordinator.Handler(),
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(h.log.Handler(), slog.LevelWarn),
-	}
-	stopped := make(chan struct{})
-	context.AfterFunc(ctx, func() {
-		defer close(stopped)
-		// Live views never end by themselves.
-		short, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
-		defer cancel()
-		if err := srv.Shutdown(short); err != nil {
-			_ = srv.Close() // ends what did not end in time
-		}
-	})
-	if err := srv.Serve(h.page); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve the page on %s: %w", h.page.Addr(), err)
-	}
-	<-stopped
-	return nil
+	return serve(ctx, h.page, h.coordinator.Handler(), h.log)
 }
 
 // watchPostgres reports the end of a private Postgres that nobody stopped.

@@ -22,8 +22,9 @@ type notifier struct {
 }
 
 // run says that the process is up, then every so often how it is, and, once
-// ctx ends, that it stops. A sign of life is given only while healthy is: a
-// process that is stuck is restarted.
+// ctx ends, that it stops. A sign of life is given as long as healthy answers
+// in time, whatever it says: a process that is stuck is restarted, one that
+// waits for a ledger or a queue that is down would not be helped by that.
 func (n notifier) run(ctx context.Context) error {
 	if os.Getenv("NOTIFY_SOCKET") == "" {
 		<-ctx.Done()
@@ -54,13 +55,12 @@ func (n notifier) run(ctx context.Context) error {
 func (n notifier) beat(ctx context.Context, every time.Duration, life bool) {
 	ctx, cancel := context.WithTimeout(ctx, every)
 	defer cancel()
+	state := "STATUS=" + n.status()
 	if err := n.healthy(ctx); err != nil {
 		n.log.WarnContext(ctx, "not healthy", "err", err)
-		n.tell("STATUS=not healthy: " + oneLine(err))
-		return
+		state = "STATUS=not healthy: " + oneLine(err)
 	}
-	state := "STATUS=" + n.status()
-	if life {
+	if life && ctx.Err() == nil {
 		state = daemon.SdNotifyWatchdog + "\n" + state
 	}
 	n.tell(state)
