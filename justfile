@@ -26,7 +26,8 @@ golden:
 
 # measure against rclone, and the control plane without storage
 bench:
-    TRANSHIP_TEST_MINIO=1 go test -run "^$" -bench . -benchtime 1x -timeout 30m ./internal/e2e/ ./coordinator/
+    TRANSHIP_TEST_MINIO=1 go test -run '^$' -bench Rclone -benchtime 1x -timeout 30m ./internal/e2e/
+    go test -run '^$' -bench ControlPlane -benchtime 200000x ./coordinator/
 
 # a static binary in dist/
 build:

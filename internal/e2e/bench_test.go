@@ -165,7 +165,7 @@ func (f *fleet) measure(b *testing.B, source, target string) usage {
 		if j.State != "running" {
 			b.Fatalf("job ended %s: %s", j.State, j.Error)
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond)
 	}
 	u := usage{wall: time.Since(begin), controlled: true}
 	u.cpu, u.control, u.postgres = treeCPU(b, agent)-a0, treeCPU(b, control)-c0, treeCPU(b, pg)-p0
