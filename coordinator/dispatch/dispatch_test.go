@@ -206,6 +206,8 @@ func TestRefusedItemsAreReleased(t *testing.T) {
 		if got, want := y.ids(), []work.ItemID{1, 2, 3}; !slices.Equal(got, want) {
 			t.Errorf("published %v, want %v", got, want)
 		}
+		y.mu.Lock()
+		defer y.mu.Unlock()
 		if y.failed != nil {
 			t.Errorf("the outage did not end: %v", y.failed)
 		}

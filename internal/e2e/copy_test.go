@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -144,6 +145,49 @@ func wantMetadata(t *testing.T, srv *servers.S3, bucket string) {
 	} {
 		if pair[0] == nil || *pair[0] != *pair[1] {
 			t.Errorf("%s did not arrive as %q", what, *pair[1])
+		}
+	}
+}
+
+// TestKeysOfAnySort copies keys that no folder could hold between two buckets
+// that can, by way of the agent and by the server's own copy, and then to a
+// server that keeps objects as files: what that one cannot hold must be refused
+// object by object, never changed in silence.
+func TestKeysOfAnySort(t *testing.T) {
+	t.Parallel()
+	fake, vgw := servers.GoFakeS3(t), servers.VersityGW(t)
+	elsewhere := *fake // the same server to the oracle, another to the product
+	elsewhere.Endpoint = strings.Replace(fake.Endpoint, "127.0.0.1", "localhost", 1)
+	for _, bucket := range []string{"any", "streamed", "served"} {
+		fake.CreateBucket(t, bucket)
+	}
+	vgw.CreateBucket(t, "refused")
+	objects := corpus{"plain": []byte("plain")}
+	hard := []string{"a//b", "a//", "a/./b", "a/../c", "tail/", "..", "a\\b", "tab\there", "two  spaces ", " lead", "a?b#c", "+", "%", "&<>\"'", "\u202ertl"}
+	for _, key := range append(hard, oddKeys()...) {
+		objects[key] = []byte("at " + key)
+	}
+	objects["marker/"] = nil
+	objects.toBucket(t, fake, "any")
+	env := profiles(t, fake, vgw)
+
+	for _, to := range []struct{ bucket, url string }{
+		{"streamed", elsewhere.URL("streamed", "")},
+		{"served", fake.URL("served", "")},
+	} {
+		must(t, env, "copy", "--data", t.TempDir(), fake.URL("any", ""), to.url)
+		wantEqual(t, bucketInventory(t, fake, to.bucket), objects.inventory())
+	}
+	r := tranship(t, env, "copy", "--data", t.TempDir(), "-o", "json", fake.URL("any", ""), vgw.URL("refused", ""))
+	j := decode[jobView](t, r.stdout)
+	arrived := bucketInventory(t, vgw, "refused")
+	t.Logf("exit status %d, %d of %d keys arrived at a server that keeps files:\n%s", r.code, len(arrived), len(objects), r.stderr)
+	if r.code != 3 || j.Failed == 0 || j.Copied != int64(len(arrived)) || j.Copied+j.Failed != int64(len(objects)) {
+		t.Errorf("exit status %d, %d copied, %d failed; want 3 and every key either there or refused", r.code, j.Copied, j.Failed)
+	}
+	for key, sum := range arrived {
+		if objects.inventory()[key] != sum {
+			t.Errorf("key %q holds what it should not", key)
 		}
 	}
 }

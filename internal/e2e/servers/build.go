@@ -20,9 +20,10 @@ var packages = map[string]string{
 	"versitygw": "github.com/versity/versitygw/cmd/versitygw",
 	"minio":     "github.com/minio/minio",
 	"rclone":    "github.com/rclone/rclone",
+	"gofakes3":  "github.com/johannesboyne/gofakes3/cmd/gofakes3",
 }
 
-// Binary returns the path of a pinned program (versitygw, minio or rclone). It
+// Binary returns the path of a pinned program (versitygw, minio, gofakes3 or rclone). It
 // builds the program if this user has not built this version yet, which takes
 // a minute or two, and ends the test if that fails.
 func Binary(tb testing.TB, name string) string {

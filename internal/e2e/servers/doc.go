@@ -1,5 +1,5 @@
-// Package servers gives tests real object stores: versitygw and MinIO, built
-// on first use from the versions that the module internal/e2e/emulators pins.
+// Package servers gives tests real object stores: versitygw, MinIO and
+// gofakes3, built on first use from the versions that the module internal/e2e/emulators pins.
 //
 // A binary is built once per machine and user, into the user's cache folder
 // under a name that holds a hash of the module's go.mod and go.sum; test

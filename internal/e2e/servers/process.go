@@ -46,6 +46,13 @@ var minio = &kind{
 	},
 }
 
+var gofakes3 = &kind{
+	name: "gofakes3",
+	command: func(address, _, _, _ string) (args, env []string) {
+		return []string{"-host", address, "-backend", "memory", "-quiet"}, nil // it takes any credentials
+	},
+}
+
 // keep is set by Main: servers then live until the test binary ends.
 var keep bool
 
@@ -56,7 +63,7 @@ var keep bool
 func Main(m *testing.M) int {
 	keep = true
 	defer func() {
-		for _, k := range []*kind{versitygw, minio} {
+		for _, k := range []*kind{versitygw, minio, gofakes3} {
 			k.mu.Lock()
 			k.stop()
 			k.mu.Unlock()

@@ -20,7 +20,7 @@ import (
 
 // An S3 is a server that speaks S3.
 type S3 struct {
-	Profile   string // name of its profile in the AWS configuration: versitygw or minio
+	Profile   string // name of its profile in the AWS configuration: versitygw, minio or gofakes3
 	Endpoint  string // http://127.0.0.1:port
 	Region    string
 	AccessKey string
@@ -44,6 +44,13 @@ func MinIO(tb testing.TB) *S3 {
 		tb.Skip("needs MinIO: set TRANSHIP_TEST_MINIO=1; .ci/run does")
 	}
 	return minio.use(tb)
+}
+
+// GoFakeS3 returns the test binary's gofakes3: it keeps everything in memory,
+// under any key at all, and asks for no credentials.
+func GoFakeS3(tb testing.TB) *S3 {
+	tb.Helper()
+	return gofakes3.use(tb)
 }
 
 // Client returns a plain SDK client of the server, to look behind the
