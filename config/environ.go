@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -29,6 +30,14 @@ var plainVariables = []plainVariable{
 	{"TRANSHIP_NATS_LISTEN", func(c *Config, v string) error { c.NATS.Listen = v; return nil }},
 	{"TRANSHIP_AGENT_NAME", func(c *Config, v string) error { c.Agent.Name = v; return nil }},
 	{"TRANSHIP_SITE", func(c *Config, v string) error { c.Agent.Site = v; return nil }},
+	{"TRANSHIP_STREAMS", func(c *Config, v string) error {
+		n, err := strconv.Atoi(v)
+		if err != nil {
+			return fmt.Errorf("%q is not a number", v)
+		}
+		c.Agent.Streams = n
+		return nil
+	}},
 	{"TRANSHIP_MEMORY", func(c *Config, v string) error { return c.Agent.Memory.UnmarshalText([]byte(v)) }},
 	{"TRANSHIP_GRACE", func(c *Config, v string) error { return c.Agent.Grace.UnmarshalText([]byte(v)) }},
 }

@@ -39,6 +39,7 @@ func TestEnvironWins(t *testing.T) {
 		"TRANSHIP_NATS_LISTEN":      "127.0.0.1:2",
 		"TRANSHIP_AGENT_NAME":       "a1",
 		"TRANSHIP_SITE":             "s1",
+		"TRANSHIP_STREAMS":          "7",
 		"TRANSHIP_MEMORY":           "1GiB",
 		"TRANSHIP_GRACE":            "9s",
 		"TRANSHIP_DATABASE_URL":     "postgres://h/d",
@@ -53,6 +54,7 @@ func TestEnvironWins(t *testing.T) {
 	want.Data, want.Log = "/d", Log{"debug", "json"}
 	want.HTTP.Listen = "127.0.0.1:1"
 	want.NATS.Listen, want.NATS.Credentials = "127.0.0.1:2", "/c.creds"
+	want.Agent.Streams = 7
 	want.Agent.Name, want.Agent.Site, want.Agent.Memory, want.Agent.Grace = "a1", "s1", 1<<30, Duration(9*time.Second)
 	want.Postgres.URL, want.NATS.URL, want.NATS.Token = NewSecret("postgres://h/d"), NewSecret("nats://h:4222"), NewSecret("t")
 	if !reflect.DeepEqual(c, want) {

@@ -201,6 +201,7 @@ func TestPauseAndCancel(t *testing.T) {
 	objects.toFolder(t, dir+"/src")
 	id := f.submit(t, "file://"+dir+"/src", "file://"+dir+"/dst")
 	arg := strconv.FormatInt(id, 10)
+	eventually(t, "the first objects", time.Minute, func() bool { return f.job(t, id).Copied > 0 })
 	must(t, []string{"TRANSHIP_SERVER=" + f.api}, "job", "pause", arg)
 	if j := f.job(t, id); j.State != "paused" {
 		t.Fatalf("state %s, want paused", j.State)

@@ -27,7 +27,8 @@ func TestKilledAtRandom(t *testing.T) {
 	objects := newCorpus(5000, seed)
 	objects.toBucket(t, src, "crash-src")
 
-	f := newFleet(t, 3, profiles(t, src, dst))
+	// Few streams, so that the job lives long enough to be hit often.
+	f := newFleet(t, 3, append(profiles(t, src, dst), "TRANSHIP_STREAMS=2"))
 	id := f.submit(t, src.URL("crash-src", ""), dst.URL("crash-dst", ""), "--max-attempts", "50")
 
 	kills := map[string]int{}
