@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-	"unicode/utf8"
 
 	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/work"
@@ -83,7 +82,7 @@ func (s *scan) page(infos []storage.Info) error {
 		if err != nil {
 			return err
 		}
-		n := foundSize(f)
+		n := f.WireSize()
 		if len(s.found) == pageObjects || s.size+n > pageBytes {
 			if err := s.flush(); err != nil {
 				return err
@@ -164,27 +163,4 @@ func (s *scan) classify(in storage.Info) (work.Found, error) {
 func disorder(e *end, last, key string) error {
 	return &storage.Error{Op: "list", Store: e.url, Fault: work.Unsupported,
 		Err: fmt.Errorf("%s came after %s: the listing is not in the order of bytes", work.Quote(key), work.Quote(last))}
-}
-
-// foundSize bounds the JSON of a found object from above.
-func foundSize(f work.Found) int {
-	const names = 160 // field names, numbers and a reason
-	return names + textSize(f.Key) + textSize(f.ETag)
-}
-
-// textSize bounds the JSON of a text from above.
-func textSize(s string) int {
-	n := len(s)
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c < ' ' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' || c == 0x7f:
-			n += 5
-		case c == 0xE2: // may begin a line separator
-			n += 3
-		}
-	}
-	if !utf8.ValidString(s) {
-		n += 5 * len(s)
-	}
-	return n
 }

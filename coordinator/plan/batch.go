@@ -1,8 +1,6 @@
 package plan
 
 import (
-	"unicode/utf8"
-
 	"github.com/tranship/tranship/internal/work"
 )
 
@@ -48,13 +46,13 @@ func (b *batch) takes(f work.Found) bool {
 		return true
 	}
 	return len(b.objects) < work.MaxItemObjects &&
-		b.size+jsonSize(f.Object) <= work.MaxItemJSON &&
+		b.size+f.WireSize() <= work.MaxItemJSON &&
 		(f.Skip != "" || b.bytes <= work.MaxItemBytes-f.Size)
 }
 
 func (b *batch) add(f work.Found) {
 	b.objects = append(b.objects, f.Object)
-	b.size += jsonSize(f.Object)
+	b.size += f.WireSize()
 	if f.Skip != "" {
 		b.outcomes = append(b.outcomes, work.ObjectOutcome{Outcome: work.Skipped, Reason: f.Skip})
 		return
@@ -66,33 +64,4 @@ func (b *batch) add(f work.Found) {
 func envelope(item work.Item) int {
 	const names = 640 // field names, numbers and words at their longest
 	return names + 6*(len(item.Source)+len(item.Target)+len(item.Site))
-}
-
-// jsonSize bounds the bytes of an object in a message from above, without
-// encoding it.
-func jsonSize(o work.Object) int {
-	const names = 112 // field names, two numbers, a bool and a comma
-	key := (len(o.Key) + 2) / 3 * 4
-	if work.IsText(o.Key) {
-		key = textSize(o.Key)
-	}
-	return names + key + textSize(o.ETag)
-}
-
-// textSize bounds the bytes of a string in JSON from above.
-func textSize(s string) int {
-	const longest = 6 // \u001f
-	if !utf8.ValidString(s) {
-		return longest * len(s)
-	}
-	n := len(s)
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c < ' ' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' || c == 0x7f:
-			n += longest - 1
-		case c == 0xE2: // may begin U+2028, which is escaped
-			n += longest - 3
-		}
-	}
-	return n
 }

@@ -20,6 +20,35 @@ type Object struct {
 	Check   bool      // the target holds something under this key that may be the same: compare first
 }
 
+// WireSize bounds the bytes of the object in a message from above, without
+// encoding it.
+func (o Object) WireSize() int {
+	const names = 112 // field names, two numbers, a bool and a comma
+	key := (len(o.Key) + 2) / 3 * 4
+	if IsText(o.Key) {
+		key = wireSize(o.Key)
+	}
+	return names + key + wireSize(o.ETag)
+}
+
+// wireSize bounds the bytes of a string in JSON from above.
+func wireSize(s string) int {
+	const longest = 6 // \u001f
+	if !utf8.ValidString(s) {
+		return longest * len(s)
+	}
+	n := len(s)
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' || c == 0x7f:
+			n += longest - 1
+		case c == 0xE2: // may begin U+2028, which is escaped
+			n += longest - 3
+		}
+	}
+	return n
+}
+
 // A Range is the keys k with After < k <= Upto, compared as bytes. An empty
 // Upto means to the end.
 //

@@ -62,6 +62,12 @@ type Found struct {
 	Skip string
 }
 
+// WireSize bounds the bytes of the found object in a message from above.
+func (f Found) WireSize() int {
+	const skip = 16 // the field's name and its comma
+	return f.Object.WireSize() + skip + wireSize(f.Skip)
+}
+
 type foundJSON struct {
 	objectJSON
 	Skip string `json:"skip,omitempty"`

@@ -2,8 +2,10 @@ package work
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"flag"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -274,5 +276,19 @@ func TestFaults(t *testing.T) {
 	want := []Fault{Transient, Throttled, SrcChanged, Corrupt, Internal}
 	if !reflect.DeepEqual(again, want) {
 		t.Errorf("retryable faults = %v, want %v", again, want)
+	}
+}
+
+// TestWireSize checks that the bound holds for every odd key, so that a batch
+// which keeps to it is never too large to publish.
+func TestWireSize(t *testing.T) {
+	for _, key := range append(odd, "\u2028\u2029", "\x01\x1f\x7f<>&", strings.Repeat("\"", 300)) {
+		f := Found{Object: Object{Key: key, Size: math.MaxInt64, ETag: key, Check: true, ModTime: time.Unix(0, math.MaxInt64)}, Skip: key}
+		if b, err := json.Marshal(f); err != nil || len(b)+1 > f.WireSize() {
+			t.Errorf("%q takes %d bytes, %v; WireSize says at most %d", key, len(b)+1, err, f.WireSize())
+		}
+		if b, err := json.Marshal(f.Object); err != nil || len(b)+1 > f.Object.WireSize() {
+			t.Errorf("%q takes %d bytes, %v; WireSize says at most %d", key, len(b)+1, err, f.Object.WireSize())
+		}
 	}
 }
