@@ -18,7 +18,7 @@ test:
 
 # the built binary against real servers, crashes included
 e2e:
-    TRANSHIP_E2E=1 TRANSHIP_TEST_MINIO=1 go test -count=1 -timeout 30m ./internal/e2e/
+    TRANSHIP_LONG=1 go test -count=1 -timeout 30m ./internal/e2e/
 
 # rewrite golden files after a change that is meant
 golden:
@@ -26,7 +26,7 @@ golden:
 
 # measure against rclone, and the control plane without storage
 bench:
-    TRANSHIP_TEST_MINIO=1 go test -run '^$' -bench Rclone -benchtime 1x -timeout 30m ./internal/e2e/
+    TRANSHIP_LONG=1 go test -run '^$' -bench Rclone -benchtime 1x -timeout 30m ./internal/e2e/
     go test -run '^$' -bench ControlPlane -benchtime 200000x ./coordinator/
 
 # a static binary in dist/

@@ -2,10 +2,12 @@ package e2e
 
 import (
 	"context"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -256,5 +258,48 @@ func TestDrain(t *testing.T) {
 	}
 	if code := f.agents[1].stop(t); code != 0 {
 		t.Errorf("agent without a coordinator: exit status %d after SIGTERM, want 0", code)
+	}
+}
+
+// TestSecondSignal ends an agent that has something in hand which will not
+// end: the first signal waits for it, the second does not.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { silent.Close() })
+	asked := make(chan struct{}, 100)
+	go func() {
+		for {
+			conn, err := silent.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { conn.Close() }) // it is heard, and never answered
+			asked <- struct{}{}
+		}
+	}()
+	f := newFleet(t, 1, nil)
+	url := "s3://bucket?region=us-east-1&use_path_style=true&anonymous=true&endpoint=http://" + silent.Addr().String()
+	f.submit(t, url, "file://"+t.TempDir())
+	select {
+	case <-asked:
+	case <-time.After(time.Minute):
+		t.Fatal("the agent never asked the source")
+	}
+	a := f.agents[0]
+	a.signal(t, syscall.SIGTERM)
+	select {
+	case <-a.done:
+		t.Fatal("the agent did not wait for what it had in hand")
+	case <-time.After(2 * time.Second):
+	}
+	a.signal(t, syscall.SIGTERM)
+	select {
+	case <-a.done:
+	case <-time.After(10 * time.Second): // its grace is 30 s
+		t.Fatal("the second signal did not end the agent at once")
 	}
 }

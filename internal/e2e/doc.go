@@ -3,7 +3,7 @@
 // with the standard library and the AWS client, and reads the ledger by psql.
 //
 // The quick tests run with every go test. The long ones (thousands of
-// objects, two S3 servers, processes killed at random) run when TRANSHIP_E2E
+// objects, two S3 servers, processes killed at random) run when TRANSHIP_LONG
 // is set, as CI does, and say so when they are skipped. Everything random
 // prints its seed; TRANSHIP_SEED repeats it.
 package e2e

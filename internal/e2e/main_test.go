@@ -57,8 +57,8 @@ func TestMain(m *testing.M) {
 // long skips a test that takes minutes unless it was asked for.
 func long(t *testing.T) {
 	t.Helper()
-	if os.Getenv("TRANSHIP_E2E") == "" {
-		t.Skip("takes minutes: set TRANSHIP_E2E=1, as .ci/run does")
+	if os.Getenv("TRANSHIP_LONG") == "" {
+		t.Skip("takes minutes: set TRANSHIP_LONG=1, as .ci/run does")
 	}
 }
 

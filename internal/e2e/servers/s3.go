@@ -37,11 +37,11 @@ func VersityGW(tb testing.TB) *S3 {
 }
 
 // MinIO returns the test binary's MinIO, or skips the test unless
-// TRANSHIP_TEST_MINIO is 1, because building it takes minutes.
+// TRANSHIP_LONG is 1, because building it takes minutes.
 func MinIO(tb testing.TB) *S3 {
 	tb.Helper()
-	if os.Getenv("TRANSHIP_TEST_MINIO") != "1" {
-		tb.Skip("needs MinIO: set TRANSHIP_TEST_MINIO=1; .ci/run does")
+	if os.Getenv("TRANSHIP_LONG") != "1" {
+		tb.Skip("needs MinIO: set TRANSHIP_LONG=1; .ci/run does")
 	}
 	return minio.use(tb)
 }
