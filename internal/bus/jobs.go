@@ -20,6 +20,9 @@ import (
 // server tells nobody.
 const watchFor = 30 * time.Second
 
+// endWait is how long an ended watch may take to hand over its next update.
+const endWait = time.Second
+
 // SetJob tells all agents where a job stands. Saying the same again is cheap
 // and wakes nobody.
 func (b *Bus) SetJob(ctx context.Context, job work.JobID, c work.JobControl) error {
@@ -94,12 +97,7 @@ func (b *Bus) watchOnce(ctx context.Context, known map[work.JobID]work.JobContro
 	if err != nil {
 		return err
 	}
-	defer func() {
-		_ = w.Stop() // it fails only on a closed connection
-		for range w.Updates() {
-			continue // or the watcher would wait for ever to hand one over
-		}
-	}()
+	defer endWatch(w)
 
 	again := b.nc.StatusChanged(nats.CONNECTED) // maybe to a server that lost its store
 	defer b.nc.RemoveStatusListener(again)
@@ -128,6 +126,24 @@ func (b *Bus) watchOnce(ctx context.Context, known map[work.JobID]work.JobContro
 					}
 				}
 			}
+		}
+	}
+}
+
+// endWatch stops a watcher and takes what it still wants to hand over, or it
+// would wait for ever to do so. The client closes the updates once its
+// subscription has ended, but not if that happened before it listened for the
+// end; there is nothing to take then.
+func endWatch(w jetstream.KeyWatcher) {
+	_ = w.Stop() // it fails only on a closed connection
+	for {
+		select {
+		case _, more := <-w.Updates():
+			if !more {
+				return
+			}
+		case <-time.After(endWait):
+			return
 		}
 	}
 }

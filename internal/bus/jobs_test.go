@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/tranship/tranship/internal/work"
 )
 
@@ -117,4 +119,31 @@ func TestWatchBeforeSetup(t *testing.T) {
 	}
 	set(t, b, 1, work.Running)
 	eventually(t, "an early watcher hears", func() bool { return seen.state(1) == work.Running })
+}
+
+// A mute watcher is one whose subscription ended before the client listened
+// for that: its updates are never closed.
+type mute struct {
+	jetstream.KeyWatcher
+	updates chan jetstream.KeyValueEntry
+}
+
+func (m mute) Stop() error                             { return nil }
+func (m mute) Updates() <-chan jetstream.KeyValueEntry { return m.updates }
+
+// TestMuteWatchEnds: waiting for such a watcher kept agents from stopping.
+func TestMuteWatchEnds(t *testing.T) {
+	t.Parallel()
+	w := mute{updates: make(chan jetstream.KeyValueEntry, 3)}
+	w.updates <- nil
+	ended := make(chan struct{})
+	go func() { endWatch(w); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		t.Fatal("the watch did not end")
+	}
+	if len(w.updates) != 0 {
+		t.Error("an update was not taken")
+	}
 }
