@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/tranship/tranship/internal/work"
 )
@@ -17,6 +18,14 @@ type Error struct {
 	Fault work.Fault
 	Hint  string // what the user can do about it, if that is known
 	Err   error
+
+	// Field is what of the object the store cannot hold, if that is why.
+	Field work.Field
+	// After is how long the store asks to be left alone; 0: it did not say.
+	After time.Duration
+	// Expired says that the credentials are no longer good: nothing will work,
+	// for any object, until they are renewed.
+	Expired bool
 }
 
 // Error says what was tried, where, and what went wrong.

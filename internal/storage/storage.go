@@ -3,8 +3,8 @@
 // written whole.
 //
 // Store is the contract that every driver owes; storagetest checks it.
-// Powers that only some stores have (Copier, Multipart) are small interfaces
-// beside it, found by type assertion in the agent and nowhere else.
+// Powers that only some stores have (Copier, Multipart, Tagger, Keeper, Fitter,
+// Prober) are small interfaces beside it, found by type assertion.
 //
 // Keys are byte strings relative to the store's prefix. A store must bring
 // every key it lists back byte for byte, or refuse it with work.Unsupported;
@@ -72,7 +72,8 @@ type Copier interface {
 	// CopyFrom copies the object in of src to key. It must fail with
 	// work.Unsupported, having changed nothing, when the two stores cannot
 	// copy between each other; the caller then streams. It pins the source to
-	// in.ETag as Get does.
+	// in.ETag as Get does. What is known of the object goes along as it is,
+	// but for the storage class, which is opts.Meta.Class.
 	CopyFrom(ctx context.Context, key string, src Store, in Info, opts PutOptions) (Info, error)
 }
 
@@ -80,10 +81,12 @@ type Copier interface {
 type Multipart interface {
 	// Limits says what uploads must keep to.
 	Limits() Limits
-	// Begin opens an upload of size bytes in parts of part bytes each but the last.
+	// Begin opens an upload of size bytes in parts of part bytes each but the
+	// last. The metadata is given here and to Commit; a store takes it where
+	// it can.
 	Begin(ctx context.Context, key string, size, part int64, opts PutOptions) (Upload, error)
 	// PutPart stores part number n (from 1) of exactly size bytes. Sending a
-	// part again replaces it.
+	// part again replaces it. NotFound if there is no such upload any more.
 	PutPart(ctx context.Context, u Upload, n int, body io.Reader, size int64, sums Sums) (Part, error)
 	// Commit puts the parts together, all of them, in order, atomically. Of
 	// the sums in opts it need only check those that follow from the parts'.
@@ -91,6 +94,52 @@ type Multipart interface {
 	// Abort gives the upload up and frees its parts. An upload that is not
 	// there is no error.
 	Abort(ctx context.Context, u Upload) error
+	// Pending returns the unfinished uploads of this very key that hold no
+	// part: what is left of a Begin whose answer was lost. Only Key and ID are
+	// filled in. A store whose uploads take no room before their first part
+	// returns none.
+	Pending(ctx context.Context, key string) ([]Upload, error)
+}
+
+// A Tagger keeps tags with objects. What its Get and Stat say of an object
+// holds the number of its tags only, because reading them is one more request.
+type Tagger interface {
+	// Tags returns the tags of an object, nil if it has none.
+	Tags(ctx context.Context, key string) (map[string]string, error)
+}
+
+// A Keeper can say beforehand which keys it holds.
+type Keeper interface {
+	// Keeps returns nil if the store can hold an object under the key, byte
+	// for byte, and an *Error with work.Unsupported and work.FieldKeys if not.
+	// Any other error is no answer. It may ask the server, but not for every
+	// key anew. What depends on other objects, such as a file that stands where
+	// a folder is needed, is found out by Put.
+	Keeps(ctx context.Context, key string) error
+}
+
+// A Fitter is particular about metadata beyond what its Traits say.
+type Fitter interface {
+	// Fit returns what of m the store can hold and what it cannot: fields of m
+	// or single names within them. It asks nobody.
+	Fit(m Meta) (Meta, []Misfit)
+}
+
+// A Misfit is something of an object's metadata that a store cannot hold.
+type Misfit struct {
+	Field work.Field
+	Name  string // of user metadata or a tag; empty: the field as a whole
+	Why   string
+}
+
+// A Prober finds out what its server can do.
+type Prober interface {
+	// Probe asks the server, once per store, and returns what decides how it is
+	// used: its checksums, its rules for parts, conditional writes and so on. If
+	// write is true the store is a job's target, and the probe may write an
+	// object of its own and remove it. It fails as every request would if the
+	// store cannot be used at all.
+	Probe(ctx context.Context, write bool) ([]work.Fact, error)
 }
 
 // An Info is what a store says of an object.
@@ -101,6 +150,11 @@ type Info struct {
 	ModTime time.Time // zero if unknown
 	Sums    Sums      // of the whole object, vouched for by the store
 	Meta    Meta
+
+	// TagCount is how many tags the object has, as far as the store said.
+	TagCount int
+	// Archived says that the object must be restored before it can be read.
+	Archived bool
 }
 
 // Sums are checksums in their raw big-endian bytes; nil where unknown.
@@ -116,6 +170,8 @@ type Meta struct {
 	ContentDisposition string
 	CacheControl       string
 	User               map[string]string // user metadata; lower-case names
+	Tags               map[string]string // verbatim; see Tagger
+	Class              string            // storage class, in the store's own words; empty: its default
 	ModTime            time.Time         // of the source's content, where it is known
 }
 
@@ -141,7 +197,9 @@ type Traits struct {
 type MetaTraits struct {
 	Headers bool // content type, encoding, language, disposition, cache control
 	User    bool
-	ModTime bool // as the object's own modification time
+	Tags    bool
+	Class   bool
+	ModTime bool // as the object's own, or as the user metadata mtime
 }
 
 // Limits of a store's multipart uploads, in bytes but for MaxParts.

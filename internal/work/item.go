@@ -26,26 +26,33 @@ var ErrVersion = errors.New("message of a newer version")
 // An Item is a unit of work as an agent receives it. It says everything the
 // agent needs but secrets.
 type Item struct {
-	V       int      `json:"v"`
-	Job     JobID    `json:"job"`
-	ID      ItemID   `json:"item"`
-	Kind    Kind     `json:"kind"`
-	Class   Class    `json:"class"`
-	Site    string   `json:"site"`
-	Epoch   int      `json:"epoch"`   // 1 when first handed out
-	Attempt int      `json:"attempt"` // of its objects; 1 at first
-	Source  string   `json:"source"`  // store URL
-	Target  string   `json:"target"`  // store URL
-	Options Options  `json:"options"`
-	Range   *Range   `json:"range,omitempty"`   // kind scan
-	Objects []Object `json:"objects,omitempty"` // kind copy
+	V       int          `json:"v"`
+	Job     JobID        `json:"job"`
+	ID      ItemID       `json:"item"`
+	Kind    Kind         `json:"kind"`
+	Class   Class        `json:"class"`
+	Site    string       `json:"site"`
+	Epoch   int          `json:"epoch"`   // 1 when first handed out
+	Attempt int          `json:"attempt"` // of its objects; 1 at first
+	Source  string       `json:"source"`  // store URL
+	Target  string       `json:"target"`  // store URL
+	Options Options      `json:"options"`
+	Range   *Range       `json:"range,omitempty"`   // kind scan
+	Objects []Object     `json:"objects,omitempty"` // kind copy; of begin, part, finish and abort the one it is about
+	Upload  *Upload      `json:"upload,omitempty"`  // kinds part, finish and abort
+	N       int          `json:"n,omitempty"`       // kind part: which one, from 1
+	Parts   []StoredPart `json:"parts,omitempty"`   // kind finish: all, in order
 }
 
 // Options are the choices of a job that its items carry.
 type Options struct {
 	Verify      Verify  `json:"verify"`
 	Compare     Compare `json:"compare"`
-	MaxAttempts int     `json:"max_attempts"` // tries per object before it is failed; at least 1
+	MaxAttempts int     `json:"max_attempts"` // tries per object, and per part, before it is failed; at least 1
+
+	Split int64     `json:"split,omitempty"` // bytes from which an object is big; 0: SplitSize
+	Class ClassRule `json:"class,omitempty"`
+	Carry Carry     `json:"carry,omitempty"`
 }
 
 // DefaultOptions returns what a job uses when its user chose nothing.
@@ -86,12 +93,39 @@ func (it Item) check() error {
 		return errors.New("no job or item id")
 	case it.Epoch < 1 || it.Attempt < 1:
 		return errors.New("no epoch or attempt")
-	case it.Kind == Scan && it.Range == nil:
-		return errors.New("a scan without a range")
-	case it.Kind == Copy && len(it.Objects) == 0:
-		return errors.New("a copy without objects")
-	case it.Kind != Scan && it.Kind != Copy:
+	}
+	return it.checkKind()
+}
+
+func (it Item) checkKind() error {
+	switch it.Kind {
+	case Scan:
+		if it.Range == nil {
+			return errors.New("a scan without a range")
+		}
+		return nil
+	case Copy:
+		if len(it.Objects) == 0 {
+			return errors.New("a copy without objects")
+		}
+		return nil
+	case Begin, Part, Finish, Abort:
+	default:
 		return fmt.Errorf("%w: unknown kind %q", ErrVersion, it.Kind)
+	}
+	if len(it.Objects) != 1 {
+		return fmt.Errorf("a %s of %d objects", it.Kind, len(it.Objects))
+	}
+	size := it.Objects[0].Size
+	switch {
+	case it.Kind == Begin:
+		return nil
+	case it.Upload == nil || it.Upload.ID == "" || it.Upload.Part < 1:
+		return fmt.Errorf("a %s without an upload", it.Kind)
+	case it.Kind == Part && (it.N < 1 || it.N > it.Upload.Parts(size)):
+		return fmt.Errorf("part %d of %d", it.N, it.Upload.Parts(size))
+	case it.Kind == Finish && len(it.Parts) != it.Upload.Parts(size):
+		return fmt.Errorf("a finish with %d parts of %d", len(it.Parts), it.Upload.Parts(size))
 	}
 	return nil
 }

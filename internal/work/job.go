@@ -20,7 +20,8 @@ type Job struct {
 	StartedAt   time.Time `json:"started_at,omitzero"`
 	FinishedAt  time.Time `json:"finished_at,omitzero"`
 	Counts
-	Scanning bool `json:"scanning"` // the source is not listed to its end yet
+	Scanning bool    `json:"scanning"` // the source is not listed to its end yet
+	Report   *Report `json:"report,omitempty"`
 }
 
 // Counts are the counters of a job.
@@ -81,6 +82,7 @@ type ObjectRow struct {
 	Reason   string    `json:"reason,omitempty"`
 	Proof    string    `json:"proof,omitempty"`
 	Checksum string    `json:"checksum,omitempty"`
+	Dropped  string    `json:"dropped,omitempty"`
 	Attempt  int       `json:"attempt"`
 	Agent    string    `json:"agent,omitempty"`
 	At       time.Time `json:"at,omitzero"`
@@ -96,6 +98,7 @@ type Presence struct {
 	PID     int       `json:"pid"`
 	Started time.Time `json:"started"`
 	State   string    `json:"state"`   // running or draining
+	Trouble string    `json:"trouble"` // what keeps it from working, such as a store whose credentials have expired; empty: nothing
 	Items   int       `json:"items"`   // in hand
 	Streams int       `json:"streams"` // objects moving now
 	Limit   int       `json:"limit"`   // objects it may move at once

@@ -18,7 +18,9 @@ const MaxErrorText = 600
 
 // A Result is what an agent says of an item. A copy item has one result, with
 // one outcome per object. A scan item has one result per page; only the last
-// closes it. An item that could not be worked on at all has a Fault instead.
+// closes it. A begin says which upload it opened, or the outcome of an object
+// that needs none; a part, what was stored; a finish, the outcome; an abort,
+// nothing more. An item that could not be worked on at all has a Fault instead.
 type Result struct {
 	V        int             `json:"v"`
 	Job      JobID           `json:"job"`
@@ -28,6 +30,11 @@ type Result struct {
 	Agent    string          `json:"agent"` // set by the receiver from the subject
 	Outcomes []ObjectOutcome `json:"outcomes,omitempty"`
 	Page     *Page           `json:"page,omitempty"`
+	Report   *Report         `json:"report,omitempty"` // of a scan that begins at the first key: on its first page
+	Object   *Object         `json:"object,omitempty"` // kind begin, with an upload: the version that is read
+	Upload   *Upload         `json:"upload,omitempty"` // kind begin: that was opened
+	Part     *StoredPart     `json:"part,omitempty"`   // kind part
+	Gone     bool            `json:"gone,omitempty"`   // with a Fault of a part or a finish: the upload is no longer there
 	Fault    Fault           `json:"fault,omitempty"`
 	Error    string          `json:"error,omitempty"`
 	Moved    int64           `json:"moved,omitempty"` // payload bytes that crossed the agent or were copied by the server
@@ -39,8 +46,9 @@ type Result struct {
 type ObjectOutcome struct {
 	Outcome  Outcome `json:"outcome"`
 	Reason   string  `json:"reason,omitempty"`   // of skipped: etag, checksum or size; of copied: present when it stood there already
-	Proof    string  `json:"proof,omitempty"`    // what both ends agreed on: md5, crc32c, crc64nvme …, or size
+	Proof    string  `json:"proof,omitempty"`    // how it is known to be the same: see Weak
 	Checksum string  `json:"checksum,omitempty"` // algorithm:hex of the bytes that arrived
+	Dropped  string  `json:"dropped,omitempty"`  // what the target could not hold, such as tags,metadata:a
 	Fault    Fault   `json:"fault,omitempty"`
 	Error    string  `json:"error,omitempty"`
 }
@@ -55,27 +63,29 @@ type Page struct {
 	Rest  []Range // of a last page: what the item leaves for new scan items
 }
 
-// A Found is an object that a scan met. Skip, if set, says why it need not be
-// copied (etag or size).
+// A Found is an object that a scan met. Skip, if set, says why it is not copied
+// (etag, size, keys or archived); Fail, why it cannot be.
 type Found struct {
 	Object
 	Skip string
+	Fail string
 }
 
 // WireSize bounds the bytes of the found object in a message from above.
 func (f Found) WireSize() int {
-	const skip = 16 // the field's name and its comma
-	return f.Object.WireSize() + skip + wireSize(f.Skip)
+	const names = 32 // two fields and their commas
+	return f.Object.WireSize() + names + wireSize(f.Skip) + wireSize(f.Fail)
 }
 
 type foundJSON struct {
 	objectJSON
 	Skip string `json:"skip,omitempty"`
+	Fail string `json:"fail,omitempty"`
 }
 
 // MarshalJSON implements json.Marshaler.
 func (f Found) MarshalJSON() ([]byte, error) {
-	return json.Marshal(foundJSON{f.wire(), f.Skip})
+	return json.Marshal(foundJSON{f.wire(), f.Skip, f.Fail})
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -84,7 +94,7 @@ func (f *Found) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &w); err != nil {
 		return err
 	}
-	*f = Found{Object: w.object(), Skip: w.Skip}
+	*f = Found{Object: w.object(), Skip: w.Skip, Fail: w.Fail}
 	return nil
 }
 
@@ -146,8 +156,26 @@ func (r Result) check() error {
 		return errors.New("a scan without a page")
 	case r.Kind == Copy && len(r.Outcomes) == 0:
 		return errors.New("a copy without outcomes")
-	case r.Kind != Scan && r.Kind != Copy:
-		return fmt.Errorf("%w: unknown kind %q", ErrVersion, r.Kind)
+	case r.Kind == Begin && r.Upload != nil:
+		return r.checkUpload()
+	case (r.Kind == Begin || r.Kind == Finish) && len(r.Outcomes) != 1:
+		return fmt.Errorf("a %s with %d outcomes", r.Kind, len(r.Outcomes))
+	case r.Kind == Part && (r.Part == nil || r.Part.Tag == "" || r.Part.N < 1):
+		return errors.New("a part that is none")
+	}
+	switch r.Kind {
+	case Scan, Copy, Begin, Part, Finish, Abort:
+		return nil
+	}
+	return fmt.Errorf("%w: unknown kind %q", ErrVersion, r.Kind)
+}
+
+func (r Result) checkUpload() error {
+	switch {
+	case r.Object == nil || r.Object.Size < 1 || r.Upload.ID == "" || r.Upload.Part < 1:
+		return errors.New("a begin that opened nothing")
+	case r.Upload.Parts(r.Object.Size) > MaxParts:
+		return fmt.Errorf("a begin with %d parts, more than %d", r.Upload.Parts(r.Object.Size), MaxParts)
 	}
 	return nil
 }

@@ -14,6 +14,17 @@ type Verdict struct {
 	// final stand for objects handed on: Items must carry exactly these.
 	Outcomes []ObjectOutcome
 
+	// Upload is what a begin opened. Items then hold its finish, which waits
+	// for the parts, and all its parts; Object is the version that they read.
+	Upload *Upload
+	Object *Object
+
+	// Part is kept with a part item that is done.
+	Part *StoredPart
+
+	// Report is kept with the job.
+	Report *Report
+
 	// Cursor is the key up to which a scan item has been applied.
 	Cursor string
 
@@ -26,16 +37,19 @@ type Verdict struct {
 }
 
 // A NewItem is an item to insert. Its source, target, site and class are its
-// job's.
+// job's. A part or a finish belongs to the upload of the verdict, or else to
+// that of the item that the verdict is about; in the first case a finish waits
+// for the parts.
 type NewItem struct {
 	Kind    Kind
 	Attempt int
 	Delay   time.Duration // not to be handed out before this has passed
 	Range   *Range        // kind scan
-	Objects []Object      // kind copy
+	Objects []Object      // kinds copy, begin and finish; of the last two exactly one
+	N       int           // kind part: which one, from 1
 
 	// Outcomes, if set, makes the item Done at birth: a scan found that these
-	// objects need no copy.
+	// objects need no copy, or cannot have one.
 	Outcomes []ObjectOutcome
 }
 

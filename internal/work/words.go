@@ -23,8 +23,12 @@ type Kind string
 
 // The kinds of items.
 const (
-	Scan Kind = "scan" // list a key range of the source
-	Copy Kind = "copy" // copy a batch of objects
+	Scan   Kind = "scan"   // list a key range of the source
+	Copy   Kind = "copy"   // copy a batch of objects
+	Begin  Kind = "begin"  // open an upload of a big object, or copy it if it takes no parts
+	Part   Kind = "part"   // move one part of a big object
+	Finish Kind = "finish" // put the parts of a big object together and check the whole
+	Abort  Kind = "abort"  // give up an upload that came to nothing
 )
 
 // A Class is the urgency of a job's items. Each class has its own consumer.
@@ -44,13 +48,15 @@ func Classes() []Class { return []Class{Hi, Norm, Lo} }
 type Outcome string
 
 // The outcomes. Copied, Skipped and Failed are final. Retry and Changed hand
-// the object on to another item with the next attempt.
+// the object on to another item with the next attempt, Begun to the finish of
+// its upload.
 const (
 	Copied  Outcome = "copied"  // stands at the target and was verified
 	Skipped Outcome = "skipped" // stood at the target already, before the job
 	Failed  Outcome = "failed"  // given up; the fault says why
 	Changed Outcome = "changed" // the source changed under the copy
 	Retry   Outcome = "retry"   // failed, but another attempt may succeed
+	Begun   Outcome = "begun"   // its parts are on their way
 )
 
 // Final reports whether nothing more will be done for the object.
@@ -77,6 +83,7 @@ type ItemState string
 
 // The states of an item.
 const (
+	Waiting      ItemState = "waiting"  // a finish whose parts are not all there
 	Ready        ItemState = "ready"    // waits to be published
 	Queued       ItemState = "queued"   // on the queue or with an agent
 	Done         ItemState = "done"     // has a result
@@ -92,6 +99,7 @@ const (
 	VerifySize     Verify = "size"     // the target stored as many bytes
 	VerifyETag     Verify = "etag"     // also: both ends name the same ETag, where they are comparable
 	VerifyChecksum Verify = "checksum" // also: a checksum of the stream equals what either end vouches for
+	VerifyReadback Verify = "readback" // also: the target is read again, and has these very bytes
 )
 
 // ParseVerify returns the level called s; an empty s is VerifyChecksum.
@@ -99,10 +107,10 @@ func ParseVerify(s string) (Verify, error) {
 	switch v := Verify(s); v {
 	case "":
 		return VerifyChecksum, nil
-	case VerifySize, VerifyETag, VerifyChecksum:
+	case VerifySize, VerifyETag, VerifyChecksum, VerifyReadback:
 		return v, nil
 	}
-	return "", fmt.Errorf("unknown verification level %q: use size, etag or checksum", s)
+	return "", fmt.Errorf("unknown verification level %q: use size, etag, checksum or readback", s)
 }
 
 // A Compare is how an object that already stands at the target is recognised.

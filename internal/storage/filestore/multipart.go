@@ -314,3 +314,6 @@ func (s *Store) Abort(ctx context.Context, u storage.Upload) error {
 	}
 	return nil
 }
+
+// Pending implements storage.Multipart.
+func (s *Store) Pending(ctx context.Context, key string) ([]storage.Upload, error) { return nil, nil }

@@ -132,3 +132,17 @@ func (s *Store) Abort(ctx context.Context, u storage.Upload) error {
 	delete(s.bucket.uploads, u.ID)
 	return nil
 }
+
+// Pending implements storage.Multipart.
+func (s *Store) Pending(ctx context.Context, key string) ([]storage.Upload, error) {
+	b := s.bucket
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var found []storage.Upload
+	for id, u := range b.uploads {
+		if u.key == s.prefix+key && len(u.parts) == 0 {
+			found = append(found, storage.Upload{Key: key, ID: id})
+		}
+	}
+	return found, nil
+}

@@ -182,3 +182,11 @@ func (p faultyParts) Commit(ctx context.Context, u storage.Upload, parts []stora
 func (p faultyParts) Abort(ctx context.Context, u storage.Upload) error {
 	return p.f.change(ctx, Call{Op: "abort", Key: u.Key}, nil, 0, func(io.Reader) error { return p.inner.Abort(ctx, u) })
 }
+
+// Pending implements storage.Multipart.
+func (p faultyParts) Pending(ctx context.Context, key string) ([]storage.Upload, error) {
+	if _, err := p.f.look(ctx, Call{Op: "pending", Key: key}); err != nil {
+		return nil, err
+	}
+	return p.inner.Pending(ctx, key)
+}

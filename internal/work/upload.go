@@ -1,0 +1,54 @@
+package work
+
+// Bounds of big objects, which travel in parts that any agent may move.
+const (
+	// SplitSize is the size from which an object is big, unless a job says
+	// otherwise.
+	SplitSize = 256 << 20
+	// MaxParts is how many parts an object is cut into at most: what the
+	// message of a finish can hold. It is below what the clouds allow.
+	MaxParts = 8192
+)
+
+// An Upload is a big object on its way, as the target knows it: opened by a
+// begin, filled by parts in any order, closed by a finish.
+type Upload struct {
+	ID   string `json:"id"`   // the target's own name for it
+	Part int64  `json:"part"` // bytes of every part but the last
+}
+
+// Parts returns how many parts an object of size bytes has.
+func (u Upload) Parts(size int64) int { return int((size + u.Part - 1) / u.Part) }
+
+// Extent returns where part n, from 1, of an object of size bytes lies.
+func (u Upload) Extent(n int, size int64) (off, length int64) {
+	off = int64(n-1) * u.Part
+	return off, min(u.Part, size-off)
+}
+
+// A StoredPart is a part that stands at the target. Its JSON is short because a
+// finish carries thousands of them.
+type StoredPart struct {
+	N   int    `json:"n"`
+	Tag string `json:"t"` // the target's name for it
+
+	// CRC32C and CRC64NVME are those of the bytes that passed; the second only
+	// if the source vouches for the same of the whole.
+	CRC32C    []byte `json:"c,omitempty"`
+	CRC64NVME []byte `json:"x,omitempty"`
+
+	// Named says that the target named the same CRC32C for the part.
+	Named bool `json:"v,omitempty"`
+}
+
+// KindFor returns the kind of item that an object of size bytes travels in.
+func (o Options) KindFor(size int64) Kind {
+	split := o.Split
+	if split == 0 {
+		split = SplitSize
+	}
+	if size >= split {
+		return Begin
+	}
+	return Copy
+}
