@@ -86,6 +86,12 @@ func TestGolden(t *testing.T) {
 		"item_copy_v1.json": item(copyItem()), "item_scan_v1.json": item(scanItem()),
 		"result_copy_v1.json": result(copyResult()), "result_scan_v1.json": result(pageResult()),
 	}
+	for _, it := range bigItems() {
+		messages["item_"+string(it.Kind)+"_v1.json"] = item(it)
+	}
+	for _, r := range bigResults() {
+		messages["result_"+string(r.Kind)+"_v1.json"] = result(r)
+	}
 	for name, m := range messages {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join("testdata", name)
