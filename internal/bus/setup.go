@@ -31,9 +31,10 @@ const (
 const (
 	maxWorkMsgs    = 100_000
 	maxWorkBytes   = 256 << 20
-	maxWorkMsg     = 2 * work.MaxItemJSON
+	maxWorkMsg     = maxMessage // of a finish; other items are a quarter of it at most
 	maxResultBytes = 512 << 20
-	maxResultMsg   = 1<<20 - 16<<10 // a server takes 1 MiB; the rest is for headers when one is put aside
+	maxResultMsg   = maxMessage
+	maxMessage     = 1<<20 - 16<<10 // a server takes 1 MiB; the rest is for headers when one is put aside
 	maxDeadBytes   = 64 << 20
 	maxEventBytes  = 64 << 20
 	maxBucketBytes = 16 << 20
