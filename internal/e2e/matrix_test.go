@@ -92,7 +92,9 @@ func upHere(t testing.TB) string {
 	writeFile(t, conf, fmt.Sprintf("data: %s\nhttp:\n  listen: %s\nagent:\n  name: here\n", filepath.Join(dir, "data"), page))
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan int, 1)
-	go func() { ended <- cli.Run(ctx, []string{"up", "--config", conf}, strings.NewReader(""), io.Discard, &testLog{t}) }()
+	go func() {
+		ended <- cli.Run(ctx, []string{"up", "--config", conf}, strings.NewReader(""), io.Discard, &testLog{t})
+	}()
 	t.Cleanup(func() {
 		stop()
 		if code := <-ended; code != 0 {
