@@ -1,0 +1,104 @@
+package azurestore
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/tranship/tranship/internal/storage"
+	"github.com/tranship/tranship/internal/work"
+)
+
+// someKey is a key of the form that Azure's have.
+const someKey = "c2VjcmV0c2VjcmV0"
+
+func TestOpenRefuses(t *testing.T) {
+	for _, tt := range []struct {
+		name, raw string
+		env       map[string]string
+		want      string
+	}{
+		{"no account", "azblob://box", nil, "AccountName"},
+		{"no container", "azblob://?storage_account=a", nil, "no container"},
+		{"unknown parameter", "azblob://box?storage_acount=a", nil, "unknown parameter"},
+		{"prefix that Azure would change", "azblob://box/a%5Cb?storage_account=a", nil, "backslash"},
+		{"token to another endpoint", "azblob://box?domain=example.org",
+			map[string]string{"AZURE_STORAGE_ACCOUNT": "a", "AZURE_STORAGE_SAS_TOKEN": "sig=hush"}, "may the URL name the endpoint"},
+		{"login to another endpoint", "azblob://box?storage_account=a&domain=example.org", nil, "may the URL name the endpoint"},
+		{"connection string and endpoint", "azblob://box?domain=example.org",
+			map[string]string{"AZURE_STORAGE_CONNECTION_STRING": "AccountName=a;AccountKey=" + someKey}, "names the endpoint already"},
+		{"key that is none", "azblob://box", map[string]string{"AZURE_STORAGE_ACCOUNT": "a", "AZURE_STORAGE_KEY": "hush!"}, "not base64"},
+		{"connection string that is none", "azblob://box?storage_account=a",
+			map[string]string{"AZURE_STORAGE_CONNECTION_STRING_A": "hush"}, "cannot be read"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for name, value := range tt.env {
+				t.Setenv(name, value)
+			}
+			_, err := storage.Drivers{"azblob": Open}.Open(t.Context(), tt.raw)
+			if !storage.Is(err, work.Invalid) || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "hush") {
+				t.Errorf("Open = %v, want it refused for %q, without the secret", err, tt.want)
+			}
+		})
+	}
+}
+
+// TestOpenIdentities looks where requests would go.
+func TestOpenIdentities(t *testing.T) {
+	t.Setenv("AZURE_STORAGE_ACCOUNT", "home")
+	t.Setenv("AZURE_STORAGE_KEY", someKey)
+	t.Setenv("AZURE_STORAGE_SAS_TOKEN_OTHER", "?sig=hush")
+	t.Setenv("AZURE_STORAGE_CONNECTION_STRING_THIRD", "DefaultEndpointsProtocol=https;AccountName=third;AccountKey="+someKey+";EndpointSuffix=core.windows.net")
+	for raw, want := range map[string]string{
+		"azblob://box": "https://home.blob.core.windows.net/box",
+		"azblob://box?domain=127.0.0.1:1&protocol=http":    "http://127.0.0.1:1/home/box",
+		"azblob://box/p?storage_account=other":             "https://other.blob.core.windows.net/box?sig=hush",
+		"azblob://box?storage_account=third":               "https://third.blob.core.windows.net/box",
+		"azblob://box?storage_account=stranger&prefix=a/b": "https://stranger.blob.core.windows.net/box",
+	} {
+		s := openURL(t, raw)
+		if got := s.container.URL(); got != want {
+			t.Errorf("%s is %s, want %s", raw, got, want)
+		}
+		if stranger := strings.Contains(raw, "stranger"); stranger != (s.token != nil) {
+			t.Errorf("%s: it logs in %v, want %v", raw, s.token != nil, stranger)
+		}
+	}
+	open.mu.Lock()
+	defer open.mu.Unlock()
+	if p := open.pools["https://home.blob.core.windows.net"]; p == nil || p.users != 1 {
+		t.Errorf("the pools are %v, want one of the account's endpoint", open.pools)
+	}
+}
+
+// TestErrorsHideTokens fails to reach a service and looks at what is said.
+func TestErrorsHideTokens(t *testing.T) {
+	t.Setenv("AZURE_STORAGE_ACCOUNT", "home")
+	t.Setenv("AZURE_STORAGE_SAS_TOKEN", "sig=hush")
+	t.Setenv("AZURE_STORAGE_DOMAIN", "127.0.0.1:1")
+	t.Setenv("AZURE_STORAGE_PROTOCOL", "http")
+	s := openURL(t, "azblob://box")
+	_, err := s.Stat(t.Context(), "key")
+	wantFault(t, "Stat", err, work.Transient)
+	if err == nil || strings.Contains(err.Error(), "hush") {
+		t.Errorf("Stat = %v, want an error without the token", err)
+	}
+}
+
+func TestOpenerLeavesURLAlone(t *testing.T) {
+	t.Setenv("AZURE_STORAGE_KEY_HOME", someKey)
+	u, err := url.Parse("azblob://box/a%20b?storage_account=home")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u.RawQuery != "storage_account=home" || s.(*Store).prefix != "a b/" {
+		t.Errorf("the URL became %s, the prefix is %q", u, s.(*Store).prefix)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
