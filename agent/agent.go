@@ -49,6 +49,7 @@ type Agent struct {
 
 	stores  *stores
 	carrier *carrier
+	vouched vouched
 	scans   *semaphore.Weighted // listings under way
 	flights []*flight           // one for each stream
 	bytes   atomic.Int64        // moved since the start
@@ -120,6 +121,7 @@ func New(cfg config.Agent, d Deps) (*Agent, error) {
 		held:    map[work.ItemID]*held{},
 		states:  map[work.JobID]work.JobState{},
 	}
+	a.carrier.lounge = &lounge{seats: int64(cfg.Streams / 2)}
 	a.settles.SetLimit(settlesAtOnce)
 	for range cfg.Streams {
 		a.flights = append(a.flights, &flight{total: &a.bytes})
@@ -129,6 +131,7 @@ func New(cfg config.Agent, d Deps) (*Agent, error) {
 	if a.metrics, err = newMetrics(a, d.Metrics); err != nil {
 		return nil, fmt.Errorf("agent %s: %w", cfg.Name, err)
 	}
+	a.stores.throttles = a.metrics.throttles
 	return a, nil
 }
 
@@ -229,7 +232,8 @@ func (a *Agent) watchJobs(ctx context.Context) {
 
 // control acts on what is said of a job. A job that is over is no more said
 // anything of, but neither is one when the queue has lost its memory: what is
-// in hand of it is therefore given back, not thrown away.
+// in hand of it is therefore given back, not thrown away. Aborts are done
+// whatever becomes of the job: it is mostly over when they come.
 func (a *Agent) control(job work.JobID, c work.JobControl) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -239,7 +243,7 @@ func (a *Agent) control(job work.JobID, c work.JobControl) {
 		a.states[job] = c.State
 	}
 	for _, h := range a.held {
-		if h.item.Job != job {
+		if h.item.Job != job || h.item.Kind == work.Abort {
 			continue
 		}
 		switch {

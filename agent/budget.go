@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"math/bits"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,60 +84,6 @@ func (b *budget) buffer(ctx context.Context, n int64) (*buffer, error) {
 func (b *budget) free(buf *buffer) {
 	b.pools[buf.class].Put(buf)
 	b.give(min(int64(len(buf.b)), b.limit))
-}
-
-// The pauses of a gate.
-const (
-	firstPause = 100 * time.Millisecond
-	lastPause  = 10 * time.Second
-)
-
-// A gate holds the requests to one store back for a moment after it asked to
-// slow down. Each refusal after a pause doubles the next one; every success
-// shortens it.
-type gate struct {
-	mu    sync.Mutex
-	pause time.Duration
-	until time.Time
-}
-
-// wait returns when requests may be made, or with the context's cause.
-func (g *gate) wait(ctx context.Context) error {
-	g.mu.Lock()
-	rest, pause := time.Duration(0), g.pause
-	if pause > 0 {
-		rest = time.Until(g.until)
-	}
-	g.mu.Unlock()
-	if rest <= 0 {
-		return nil
-	}
-	return sleep(ctx, rest+rand.N(pause)) // spread, or all would come back at once
-}
-
-// throttled notes that the store asked to slow down. Refusals that arrive
-// during a pause belong to requests from before it and count as one.
-func (g *gate) throttled() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	now := time.Now()
-	if now.Before(g.until) {
-		return
-	}
-	g.pause = min(max(2*g.pause, firstPause), lastPause)
-	g.until = now.Add(g.pause)
-}
-
-// fine notes that the store served a request.
-func (g *gate) fine() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.pause == 0 {
-		return
-	}
-	if g.pause -= g.pause / 16; g.pause < firstPause/2 {
-		g.pause = 0
-	}
 }
 
 // sleep waits, or returns the cause of the context's end.

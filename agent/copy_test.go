@@ -34,7 +34,7 @@ func md5Hex(b []byte) string {
 // newTransfer returns the transfer of one object between two stores.
 func newTransfer(src, dst storage.Store, obj work.Object) *transfer {
 	return &transfer{
-		carrier: &carrier{sizes: smallSizes, budget: newBudget(8 << 20), streams: semaphore.NewWeighted(4)},
+		carrier: &carrier{sizes: smallSizes, budget: newBudget(8 << 20), streams: semaphore.NewWeighted(4), lounge: &lounge{seats: 4}},
 		pair:    pair{src: &end{Store: src, url: "test://src/"}, dst: &end{Store: dst, url: "test://dst/"}, refused: new(atomic.Int32)},
 		options: work.DefaultOptions(), obj: obj,
 		flight: &flight{total: new(atomic.Int64)},
@@ -129,9 +129,10 @@ func TestCopy(t *testing.T) {
 		{"ETags are MD5s", etag, etag, small, work.VerifyChecksum, "md5"},
 		{"ETags are MD5s, streamed", etag, etag, medium, work.VerifyChecksum, "md5"},
 		{"MD5 to CRC32C", etag, file, medium, work.VerifyChecksum, "md5"},
-		{"nothing vouched for, to MD5", quiet, etag, small, work.VerifyChecksum, "md5"},
-		{"nothing vouched for, to MD5, streamed", quiet, etag, medium, work.VerifyChecksum, "md5"},
-		{"target vouches for nothing", mem, quiet, small, work.VerifyChecksum, "size"},
+		{"nothing vouched for, to MD5", quiet, etag, small, work.VerifyChecksum, "md5/target"},
+		{"nothing vouched for, to MD5, streamed", quiet, etag, medium, work.VerifyChecksum, "md5/target"},
+		{"target vouches for nothing", mem, quiet, small, work.VerifyChecksum, "crc32c/source"},
+		{"nobody vouches", quiet, quiet, medium, work.VerifyChecksum, "size"},
 		{"by size", mem, mem, small, work.VerifySize, "size"},
 		{"by ETag", etag, etag, medium, work.VerifyETag, "md5"},
 		{"by ETag that cannot be compared", etag, quiet, medium, work.VerifyETag, "size"},
@@ -199,6 +200,8 @@ func TestPresent(t *testing.T) {
 	quiet := func(*testing.T) storage.Store { return silent(memstore.New()) }
 	etag := func(*testing.T) storage.Store { return tagged(memstore.New()) }
 	copied := work.ObjectOutcome{Outcome: work.Copied, Proof: "crc32c", Checksum: crcOf(now)}
+	unvouched := copied
+	unvouched.Proof = "crc32c/target"
 	tests := []struct {
 		name     string
 		src, dst func(*testing.T) storage.Store
@@ -220,7 +223,7 @@ func TestPresent(t *testing.T) {
 		{"target is hashed against the source's MD5", etag, quiet, now, true, false, work.CompareContent,
 			work.ObjectOutcome{Outcome: work.Skipped, Reason: "checksum", Checksum: md5Hex(now)}, false},
 		{"other content", mem, mem, old, true, false, work.CompareContent, copied, true},
-		{"other content, nobody vouches", quiet, file, old, true, false, work.CompareContent, copied, true},
+		{"other content, nobody vouches", quiet, file, old, true, false, work.CompareContent, unvouched, true},
 		{"other size", mem, mem, old[1:], true, false, work.CompareContent, copied, true},
 		{"gone since it was listed", mem, mem, nil, true, false, work.CompareContent, copied, true},
 		{"not asked to look", mem, mem, now, false, false, work.CompareContent, copied, true},

@@ -33,6 +33,26 @@
 // bodies are held in (see budget). A listing holds one page of the source and
 // at most three of the target.
 //
+// # Big objects
+//
+// A big object is several items, which any agents take:
+//
+//	begin ──▶ upload ──▶ part 1 … n ──▶ finish ──▶ copied
+//	  └▶ copied or skipped: no upload     └──(gone, wrong, given up)──▶ abort
+//
+// A begin pins the version of the source that all parts read and decides how
+// large they are. A part reports what the target calls it and the checksum of
+// its bytes; the finish puts the checksums together, and has the target put the
+// parts together only if that is what the source vouches for. Checksums that
+// cannot be put together are compared in the end, by reading the target. One
+// agent that moves a big object of a copy item goes the same way by itself.
+//
+// Every step may be done twice. An upload whose begin was not heard of is
+// found and aborted by the next; a part that is sent again replaces itself; a
+// finish that was done before finds what it made. A part or finish whose upload
+// the target does not know any more says that it is gone, which no further
+// attempt of the same can mend. Aborts are done whatever the state of the job.
+//
 // # Concurrency
 //
 // Two contexts are at work: taking ends when Run's does or at Drain, and then

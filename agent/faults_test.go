@@ -215,35 +215,6 @@ func (l *liar) Put(ctx context.Context, key string, body io.Reader, size int64, 
 	return in, err
 }
 
-func TestThrottledStoreIsLeftAlone(t *testing.T) {
-	t.Parallel()
-	src := memstore.New()
-	obj := object(t, src, "k", storagetest.Bytes(1, 1000))
-	var tally storagetest.Tally
-	dst := storagetest.Faulty(noCopy(memstore.New()), storagetest.Faults{Tally: &tally,
-		Script: func(c storagetest.Call) storagetest.Kind { return storagetest.Throttled }})
-	tr := newTransfer(src, dst, obj)
-	_, err := carry(t, tr)
-	if out := outcomeOf(err); out.Outcome != work.Retry || out.Fault != work.Throttled {
-		t.Errorf("outcome %+v, want retry because throttled", out)
-	}
-	if n := tally.Calls("put"); n != throttleTries {
-		t.Errorf("%d tries, want %d", n, throttleTries)
-	}
-	if tr.dst.gate.pause <= firstPause {
-		t.Errorf("the pause is still %v", tr.dst.gate.pause)
-	}
-	if tr.src.gate.pause != 0 {
-		t.Error("the source is left alone too")
-	}
-	for range 200 {
-		tr.dst.gate.fine()
-	}
-	if tr.dst.gate.pause != 0 {
-		t.Errorf("after 200 successes the pause is still %v", tr.dst.gate.pause)
-	}
-}
-
 func TestServerSideCopyIsGivenUp(t *testing.T) {
 	t.Parallel()
 	src := memstore.New()

@@ -16,6 +16,9 @@ const (
 	// stallPatience is for what takes its time without moving bytes: a store
 	// that puts parts together or copies by itself, and waiting for one's turn.
 	stallPatience = 30 * time.Minute
+	// slowestCopy is how many bytes a second a store copies by itself at least.
+	// It shows no sign of life meanwhile.
+	slowestCopy = 32 << 20
 )
 
 // errStalled ends what a stream does when it shows no sign of life.
@@ -27,6 +30,7 @@ type flight struct {
 	total   *atomic.Int64
 	beats   atomic.Int64 // changes with every sign of life
 	patient atomic.Int32 // more than 0: what it waits for may take its time
+	copying atomic.Int64 // bytes that a store copies by itself
 
 	mu     sync.Mutex
 	cancel context.CancelCauseFunc // nil: the stream is idle
@@ -43,6 +47,7 @@ func (f *flight) begin(h *held) context.Context {
 	f.bytes.Store(0)
 	f.beats.Add(1)
 	f.patient.Store(0)
+	f.copying.Store(0)
 	ctx, cancel := context.WithCancelCause(h.moving)
 	f.mu.Lock()
 	f.cancel, f.item = cancel, h
@@ -74,6 +79,13 @@ func (f *flight) patiently(wait func() error) error {
 	return wait()
 }
 
+// patientlyFor is patiently for a store that copies n bytes by itself.
+func (f *flight) patientlyFor(n int64, wait func() error) error {
+	f.copying.Add(n)
+	defer f.copying.Add(-n)
+	return f.patiently(wait)
+}
+
 // alive is a sign of life without bytes.
 func (f *flight) alive() { f.beats.Add(1) }
 
@@ -83,7 +95,7 @@ func (f *flight) look(now time.Time) {
 	beats := f.beats.Load()
 	limit := stallLimit
 	if f.patient.Load() > 0 {
-		limit = stallPatience
+		limit = stallPatience + time.Duration(f.copying.Load()/slowestCopy)*time.Second
 	}
 	if beats != f.seen || f.since.IsZero() {
 		f.seen, f.since = beats, now

@@ -54,45 +54,6 @@ func TestStalledStreamIsEnded(t *testing.T) {
 	})
 }
 
-func TestGate(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ctx := t.Context()
-		var g gate
-		waited := func() time.Duration {
-			began := time.Now()
-			if err := g.wait(ctx); err != nil {
-				t.Fatal(err)
-			}
-			return time.Since(began)
-		}
-		if d := waited(); d != 0 {
-			t.Errorf("waited %v before an open gate", d)
-		}
-		g.throttled()
-		g.throttled() // of the same burst
-		if d := waited(); d < firstPause || d > 2*firstPause {
-			t.Errorf("waited %v, want about %v", d, firstPause)
-		}
-		if d := waited(); d != 0 {
-			t.Errorf("waited %v again", d)
-		}
-		for range 20 {
-			time.Sleep(lastPause)
-			g.throttled()
-		}
-		if d := waited(); d < lastPause || d > 2*lastPause {
-			t.Errorf("waited %v after 20 refusals, want about %v", d, lastPause)
-		}
-		g.throttled()
-		ctx, cancel := context.WithCancelCause(ctx)
-		cancel(errPaused)
-		if err := g.wait(ctx); !errors.Is(err, errPaused) {
-			t.Errorf("wait = %v, want why it was ended", err)
-		}
-	})
-}
-
 func TestBudget(t *testing.T) {
 	t.Parallel()
 	b := newBudget(1 << 20)

@@ -35,12 +35,18 @@ type held struct {
 	starting, moving, taking context.Context
 	stop, abandon            context.CancelCauseFunc
 
-	outcomes []work.ObjectOutcome // of object i, written by the stream that does it; empty: not done
-	listed   bool                 // the scan's last page was reported; written before its task is done
-	err      error                // why the item as a whole was not done; likewise
-	moved    atomic.Int64
-	left     atomic.Int64 // tasks not done, and one for the feeder
-	hung     atomic.Bool  // a stream does not come back from it
+	// outcomes[i] is that of object i, written by the stream that does it; empty:
+	// not done, or not of a kind that has outcomes. The next four are written
+	// before the item's only task is done.
+	outcomes []work.ObjectOutcome
+	opening  opening          // of a begin
+	part     *work.StoredPart // of a part
+	finished bool             // a scan's last page was reported, a part stored or an upload aborted
+	err      error            // why the item as a whole was not done
+
+	moved atomic.Int64
+	left  atomic.Int64 // tasks not done, and one for the feeder
+	hung  atomic.Bool  // a stream does not come back from it
 
 	mu       sync.Mutex
 	delivery *bus.Delivery
@@ -49,7 +55,8 @@ type held struct {
 	patience *time.Timer // see pause
 }
 
-// A task is what a stream does: an object of a copy item, or a scan item.
+// A task is what a stream does: an object of a copy item, or an item of another
+// kind.
 type task struct {
 	*held
 	object int
@@ -69,6 +76,7 @@ func (a *Agent) hold(taking, moving context.Context, d *bus.Delivery) *held {
 
 	a.mu.Lock()
 	switch state, ok := a.states[it.Job]; {
+	case it.Kind == work.Abort:
 	case ok && state == work.Paused:
 		h.stop(errPaused)
 	case ok:
@@ -83,13 +91,24 @@ func (a *Agent) hold(taking, moving context.Context, d *bus.Delivery) *held {
 	a.mu.Unlock()
 
 	if h.starting.Err() == nil {
-		h.pair, h.err = a.stores.pair(h.moving, it)
+		h.pair, h.err = a.ends(h.moving, it)
+		h.refused(h.err)
 	}
 	if h.starting.Err() != nil || h.err != nil {
 		h.settle()
 		return nil
 	}
 	return h
+}
+
+// ends opens the ends of an item. An abort needs no source, which may be gone
+// or out of bounds by then.
+func (a *Agent) ends(ctx context.Context, it work.Item) (pair, error) {
+	if it.Kind != work.Abort {
+		return a.stores.pair(ctx, it)
+	}
+	dst, err := a.stores.end(ctx, it.Target)
+	return pair{dst: dst}, err
 }
 
 // adopt makes a repeated delivery that of the item in hand. It fails if the
@@ -160,7 +179,8 @@ func (h *held) settle() {
 // close reports the item's result and acknowledges it, or gives it back.
 func (h *held) close(d *bus.Delivery) (how string, err error) {
 	why := context.Cause(h.starting)
-	if errors.Is(why, errCanceled) {
+	canceled := errors.Is(why, errCanceled)
+	if canceled && h.opening.upload.ID == "" { // of an upload the coordinator must know, to have it aborted
 		return "canceled", d.Term("its job was canceled")
 	}
 	how = "done"
@@ -172,11 +192,15 @@ func (h *held) close(d *bus.Delivery) (how string, err error) {
 		if err = h.report(result); err == nil {
 			return how, d.Ack()
 		}
+		err = also(err, h.unopen())
+	}
+	if canceled {
+		return "canceled", errors.Join(err, d.Term("its job was canceled"))
 	}
 	how = "returned"
 	var delay time.Duration
-	if errors.Is(why, errPaused) || errors.Is(why, errOver) {
-		how, delay = "paused", h.agent.rest/2+rand.N(h.agent.rest)
+	if errors.Is(why, errPaused) || errors.Is(why, errOver) || errors.Is(why, errRefused) {
+		how, delay = "paused", h.pair.closedFor()+h.agent.rest/2+rand.N(h.agent.rest)
 	}
 	return how, errors.Join(err, d.Nak(delay))
 }
@@ -186,32 +210,58 @@ func (h *held) close(d *bus.Delivery) (how string, err error) {
 func (h *held) result() (*work.Result, bool) {
 	r := h.newResult()
 	switch {
-	case h.err != nil && h.moving.Err() != nil:
-		return nil, false // it was dropped; the error only echoes that
+	case h.err != nil && (h.moving.Err() != nil || errors.Is(h.err, errRefused)):
+		return nil, false // it was dropped, or waits; the error only echoes that
 	case h.err != nil:
-		r.Fault, r.Error = faultOf(h.err), textOf(h.err)
+		r.Fault, r.Error, r.Gone = faultOf(h.err), textOf(h.err), errors.Is(h.err, errGone)
 		h.agent.metrics.faults.WithLabelValues(string(r.Fault)).Inc()
 		h.agent.log.Warn("item failed", "job", h.item.Job, "item", h.item.ID, "fault", r.Fault, "err", h.err)
 		return r, true
 	case h.item.Kind == work.Scan:
-		return nil, h.listed
+		return nil, h.finished
+	case h.item.Kind == work.Part || h.item.Kind == work.Abort:
+		r.Part = h.part
+		return r, h.finished
+	case h.opening.upload.ID != "":
+		r.Object, r.Upload = &h.opening.object, &h.opening.upload
+		return r, true
 	}
 	for _, o := range h.outcomes {
 		if o.Outcome == "" {
 			return nil, false
 		}
 	}
-	r.Outcomes, r.Moved = h.outcomes, h.moved.Load()
+	r.Outcomes = h.outcomes
 	return r, true
 }
 
 func (h *held) newResult() *work.Result {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return &work.Result{
+	r := &work.Result{
 		Job: h.item.Job, Item: h.item.ID, Kind: h.item.Kind, Epoch: h.epoch,
 		At: time.Now().UTC(), TookMS: time.Since(h.began).Milliseconds(),
 	}
+	if r.Kind != work.Scan {
+		r.Moved = h.moved.Load()
+	}
+	return r
+}
+
+// unopen aborts the upload that a begin opened and could not report. Nobody
+// will know of it else, for the next begin opens one of its own.
+func (h *held) unopen() error {
+	if h.opening.upload.ID == "" {
+		return nil
+	}
+	mp, ok := h.pair.dst.Store.(storage.Multipart)
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(h.moving), lastWords)
+	defer cancel()
+	obj, u := h.opening.object, h.opening.upload
+	return mp.Abort(ctx, storage.Upload{Key: obj.Key, ID: u.ID, Size: obj.Size, Part: u.Part})
 }
 
 // report stores a result, trying until the item must be put down and then once
@@ -245,8 +295,10 @@ func (a *Agent) release(h *held) {
 		delete(a.held, h.item.ID)
 	}
 	a.mu.Unlock()
-	if h.pair.src != nil {
-		a.stores.release(h.pair.src, h.pair.dst)
+	for _, e := range []*end{h.pair.src, h.pair.dst} {
+		if e != nil {
+			a.stores.release(e)
+		}
 	}
 }
 

@@ -23,7 +23,9 @@ type listing struct {
 	cancel  context.CancelFunc
 	ended   sync.WaitGroup
 	page    []entry
+	carrier *carrier
 	flight  *flight // shows that it is alive with every page
+	turn    turn    // owned by read
 	unknown bool    // the store cannot be listed
 }
 
@@ -34,9 +36,9 @@ type entry struct {
 }
 
 // list starts to list a range of e. The listing must be closed.
-func list(ctx context.Context, e *end, r work.Range, f *flight) *listing {
+func list(ctx context.Context, e *end, r work.Range, c *carrier, f *flight) *listing {
 	ctx, cancel := context.WithCancel(ctx)
-	l := &listing{pages: make(chan []entry, 1), cancel: cancel, flight: f}
+	l := &listing{pages: make(chan []entry, 1), cancel: cancel, carrier: c, flight: f}
 	l.ended.Go(func() {
 		defer close(l.pages)
 		defer func() {
@@ -49,27 +51,33 @@ func list(ctx context.Context, e *end, r work.Range, f *flight) *listing {
 	return l
 }
 
+// read lists the range. While the store refuses to be asked it waits, and goes
+// on where it was.
 func (l *listing) read(ctx context.Context, e *end, r work.Range) error {
 	last := r.After
-	err := e.List(ctx, r, func(infos []storage.Info) error {
-		page := make([]entry, len(infos))
-		for i, in := range infos {
-			if in.Key <= last && (last != "" || in.Key == "") {
-				return disorder(e, last, in.Key)
+	err := l.turn.insist(ctx, l.carrier, l.flight, []*end{e}, func() error {
+		return e.note(e.List(ctx, work.Range{After: last, Upto: r.Upto}, func(infos []storage.Info) error {
+			l.turn.served()
+			e.gate.fine()
+			page := make([]entry, len(infos))
+			for i, in := range infos {
+				if in.Key <= last && (last != "" || in.Key == "") {
+					return disorder(e, last, in.Key)
+				}
+				page[i], last = entry{in.Key, in.ETag, in.Size}, in.Key
 			}
-			page[i], last = entry{in.Key, in.ETag, in.Size}, in.Key
-		}
-		select {
-		case l.pages <- page:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+			select {
+			case l.pages <- page:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}))
 	})
 	if storage.Is(err, work.NotFound) && e.Traits().Name == "file" {
 		return nil
 	}
-	return e.note(err)
+	return err
 }
 
 // find returns what stands under key. Keys must be asked for in ascending

@@ -2,8 +2,10 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -12,81 +14,131 @@ import (
 )
 
 const (
-	partStreams = 4 // of one object
+	partStreams = 4 // of one object that one agent moves
 	partTries   = 3 // of one part, for passing faults
 )
 
-// combinable are the checksums of which that of the whole follows from those
-// of its parts.
-const combinable = storage.CRC32C | storage.CRC64NVME
+// errGone means that the target knows nothing of an upload any more: it was
+// aborted, or put together already.
+var errGone = errors.New("the upload is no longer there")
 
-// A division is an object on its way in parts. Whoever has a stream takes the
-// next part; the first failure ends them all.
+// A division is an object on its way in parts, all moved by this agent or each
+// by any. With one agent, whoever has a stream takes the next part, and the
+// first failure ends them all.
 type division struct {
 	*transfer
 	mp     storage.Multipart
 	in     storage.Info
 	upload storage.Upload
-	algos  storage.Algos
+	meta   storage.Meta  // what the object is stored with
+	algos  storage.Algos // to compute of every part
 
-	next   atomic.Int64   // the last part that was taken
-	stored []storage.Part // part n stands at n-1; written by whoever took it
-	seen   []storage.Sums // the same, of the bytes that passed
+	next   atomic.Int64      // the last part that was taken
+	stored []work.StoredPart // part n stands at n-1; written by whoever took it
 }
 
-// sizeOf returns how large the parts of an object must be: at least as large
-// as usual, and as the target wants them.
+// sizeOf returns how large the parts of an object must be: as large as usual,
+// or as many bytes more as the target wants, or as there may be parts.
 func sizeOf(size, usual int64, l storage.Limits) (int64, error) {
 	const grain = 1 << 20
-	part := max(usual, l.MinPart)
-	if l.MaxParts > 0 {
-		least := (size + int64(l.MaxParts) - 1) / int64(l.MaxParts)
-		part = max(part, (least+grain-1)/grain*grain)
+	refuse := func(format string, args ...any) error {
+		return &storage.Error{Op: "divide", Store: "the target", Fault: work.Unsupported, Err: fmt.Errorf(format, args...)}
 	}
-	if l.MaxPart > 0 && part > l.MaxPart || l.MaxObject > 0 && size > l.MaxObject {
-		return 0, &storage.Error{Op: "divide", Store: "the target", Fault: work.Unsupported,
-			Err: fmt.Errorf("%d bytes are more than it takes", size)}
+	if l.MaxObject > 0 && size > l.MaxObject {
+		return 0, refuse("the object has %d bytes, and the target holds at most %d in one", size, l.MaxObject)
+	}
+	most := int64(work.MaxParts)
+	if l.MaxParts > 0 {
+		most = min(most, int64(l.MaxParts))
+	}
+	least := (size + most - 1) / most
+	part := max(usual, l.MinPart)
+	if part < least {
+		part = (least + grain - 1) / grain * grain
+	}
+	if l.MaxPart > 0 {
+		part = min(part, l.MaxPart)
+	}
+	if part < least {
+		return 0, refuse("the object has %d bytes, and there may be at most %d parts of %d bytes", size, most, part)
 	}
 	return part, nil
 }
 
+// divide prepares an object for its parts.
+func (t *transfer) divide(mp storage.Multipart, in storage.Info, u storage.Upload) *division {
+	u.Key, u.Size = t.obj.Key, in.Size
+	d := &division{transfer: t, mp: mp, in: in, upload: u}
+	d.stored = make([]work.StoredPart, work.Upload{Part: u.Part}.Parts(u.Size))
+	return d
+}
+
 // parts copies a big object, several parts at once while there are streams to
-// spare.
+// spare. For a begin it only opens the upload.
 func (t *transfer) parts(ctx context.Context, mp storage.Multipart, in storage.Info) (work.ObjectOutcome, error) {
 	size, err := sizeOf(in.Size, t.part, mp.Limits())
 	if err != nil {
 		return work.ObjectOutcome{}, err
 	}
-	opts := storage.PutOptions{Meta: in.Meta, Sums: toSend(t.options.Verify, in.Sums, 0)}
-	d := &division{transfer: t, mp: mp, in: in, algos: toHash(t.options.Verify, in.Sums, 0, false) & combinable}
-	if d.upload, err = mp.Begin(ctx, t.obj.Key, in.Size, size, opts); err != nil {
-		return work.ObjectOutcome{}, t.to(err)
+	d := t.divide(mp, in, storage.Upload{Part: size})
+	if d.meta, err = t.metadata(ctx, in); err != nil {
+		return work.ObjectOutcome{}, err
 	}
-	n := (in.Size + size - 1) / size
-	d.stored, d.seen = make([]storage.Part, n), make([]storage.Sums, n)
-	err = d.run(ctx)
+	if err := d.begin(ctx); err != nil {
+		return work.ObjectOutcome{}, err
+	}
+	if t.shared(in.Size) {
+		t.opening.opened(d)
+		return work.ObjectOutcome{Outcome: work.Begun}, nil
+	}
+	d.algos = partAlgos(t.options.Verify, in.Sums.Algos())
 	var dst storage.Info
-	var seen storage.Sums
-	if err == nil {
-		seen = d.combine()
-		opts.Sums = merge(opts.Sums, seen)
-		dst, err = d.commit(ctx, opts)
+	if err = d.run(ctx); err == nil {
+		dst, err = d.commit(ctx)
 	}
 	if err != nil {
 		return work.ObjectOutcome{}, also(err, d.abort(ctx))
 	}
-	dst.Sums = merge(dst.Sums, only(seen, d.vouched()))
-	return t.conclude(ctx, evidence{size: in.Size, src: in.Sums, seen: seen, dst: dst})
+	return d.prove(ctx, dst)
 }
 
-// vouched returns the checksums that the target named for every part. They
-// were compared as the parts arrived there, so it has vouched for the whole.
-func (d *division) vouched() storage.Algos {
-	all := combinable
-	for _, p := range d.stored {
-		all &= p.Sums.Algos()
+// begin opens the upload. If that was done before, what it left behind when
+// its answer was lost is removed first.
+func (d *division) begin(ctx context.Context) error {
+	if d.again {
+		if err := d.sweep(ctx); err != nil {
+			return d.to(err)
+		}
 	}
-	return all
+	return d.flight.patiently(func() error {
+		u, err := d.mp.Begin(ctx, d.obj.Key, d.in.Size, d.upload.Part, d.putOptions())
+		if err != nil {
+			return d.to(err)
+		}
+		d.upload = u
+		return nil
+	})
+}
+
+// sweep aborts uploads of the same key that hold no part. An agent that may
+// not list uploads leaves them to the target's own rules.
+func (d *division) sweep(ctx context.Context) error {
+	left, err := d.mp.Pending(ctx, d.obj.Key)
+	for _, u := range left {
+		if err == nil {
+			err = d.mp.Abort(ctx, u)
+		}
+	}
+	if storage.Is(err, work.NotFound) || forbidden(err) {
+		return nil
+	}
+	return err
+}
+
+// putOptions are those of the whole object. The sums are those of the source;
+// those of the bytes are not known before all have passed.
+func (d *division) putOptions() storage.PutOptions {
+	return storage.PutOptions{Meta: d.meta, Sums: toSend(d.options.Verify, d.in.Sums, 0)}
 }
 
 // run moves all parts.
@@ -146,18 +198,34 @@ func (d *division) one(ctx context.Context) (more bool, err error) {
 	if n > int64(len(d.stored)) {
 		return false, nil
 	}
+	err = d.put(ctx, int(n))
+	return err == nil, err
+}
+
+// put moves part n, trying again what fails in passing.
+func (d *division) put(ctx context.Context, n int) error {
+	return d.tries(ctx, func() error { return d.send(ctx, n) }, work.Transient, work.Corrupt)
+}
+
+// tries does something up to partTries times while it fails with one of the
+// faults. That a store refuses to be asked costs no try: open waits for as long
+// as makes sense.
+func (t *transfer) tries(ctx context.Context, do func() error, faults ...work.Fault) error {
 	for try := 1; ; try++ {
-		err := d.send(ctx, int(n))
-		switch f := storage.FaultOf(err); {
+		err := do()
+		switch {
 		case err == nil:
-			return true, nil
-		case try == partTries || ctx.Err() != nil:
-			return false, err
-		case f != work.Transient && f != work.Throttled && f != work.Corrupt:
-			return false, err
+			t.turn.served()
+			return nil
+		case ctx.Err() != nil || errors.Is(err, errGone):
+			return err
+		case refusal(err):
+			try--
+		case try >= partTries || !slices.Contains(faults, storage.FaultOf(err)):
+			return err
 		}
-		if err := d.open(ctx); err != nil {
-			return false, err
+		if err := t.open(ctx); err != nil {
+			return err
 		}
 	}
 }
@@ -169,61 +237,48 @@ func (d *division) send(ctx context.Context, n int) error {
 		return err
 	}
 	defer d.budget.give(held)
-	off := int64(n-1) * d.upload.Part
-	size := min(d.upload.Part, d.in.Size-off)
-	body, _, err := d.src.Get(ctx, d.obj.Key, d.in.ETag, off, size)
+	off, size := d.extent(n)
+	body, got, err := d.src.Get(ctx, d.obj.Key, d.in.ETag, off, size)
 	if err != nil {
 		return d.from(err)
 	}
 	defer body.Close()
+	if got.Size != d.in.Size {
+		return d.changed(fmt.Errorf("its size is now %d, was %d", got.Size, d.in.Size))
+	}
 	tp := &tap{body: body, flight: d.flight, left: size, digest: storage.NewDigest(d.algos)}
 	part, err := d.mp.PutPart(ctx, d.upload, n, tp, size, storage.Sums{})
 	switch broke := tp.broke(); {
 	case err != nil && broke != nil:
 		return d.from(broke)
 	case err != nil:
-		return d.to(err)
+		return d.to(d.known(err))
 	case tp.err == nil:
 		return fmt.Errorf("put part %d of %s: the target did not read the body to its end", n, work.Quote(d.obj.Key))
 	}
-	if _, differ := tp.seen.Compare(part.Sums); differ != 0 {
+	both, differ := tp.seen.Compare(part.Sums)
+	if differ != 0 {
 		return mismatch("the target has another %s of part %d than was sent", differ, n)
 	}
-	d.stored[n-1], d.seen[n-1] = part, tp.seen
+	d.stored[n-1] = work.StoredPart{
+		N: n, Tag: part.Tag, CRC32C: tp.seen.CRC32C, CRC64NVME: tp.seen.CRC64NVME,
+		Named: both&storage.CRC32C != 0,
+	}
 	return nil
 }
 
-// combine returns the checksums of the whole.
-func (d *division) combine() storage.Sums {
-	var whole storage.Sums
-	for i, s := range d.seen {
-		size := min(d.upload.Part, d.in.Size-int64(i)*d.upload.Part)
-		if s.CRC32C != nil {
-			whole.CRC32C = storage.CombineCRC32C(whole.CRC32C, s.CRC32C, size)
-		}
-		if s.CRC64NVME != nil {
-			whole.CRC64NVME = storage.CombineCRC64NVME(whole.CRC64NVME, s.CRC64NVME, size)
-		}
-	}
-	return whole
+// extent returns where part n lies.
+func (d *division) extent(n int) (off, size int64) {
+	return work.Upload{Part: d.upload.Part}.Extent(n, d.upload.Size)
 }
 
-// commit puts the parts together, unless they are not what the source vouches
-// for.
-func (d *division) commit(ctx context.Context, opts storage.PutOptions) (storage.Info, error) {
-	if d.options.Verify == work.VerifyChecksum {
-		seen := d.combine()
-		if _, differ := seen.Compare(d.in.Sums); differ != 0 {
-			a := best(differ)
-			return storage.Info{}, mismatch("what arrived is %s %x, the source vouches for %x", a, seen.Get(a), d.in.Sums.Get(a))
-		}
-	}
-	var dst storage.Info
-	err := d.flight.patiently(func() (err error) {
-		dst, err = d.mp.Commit(ctx, d.upload, d.stored, opts)
+// known turns the answer that there is no such upload into errGone. Another
+// attempt opens another.
+func (d *division) known(err error) error {
+	if !storage.Is(err, work.NotFound) {
 		return err
-	})
-	return dst, d.to(err)
+	}
+	return &storage.Error{Op: "write", Store: d.dst.url, Key: d.obj.Key, Fault: work.Transient, Err: fmt.Errorf("%w: %w", errGone, err)}
 }
 
 // abort frees the parts of an upload that came to nothing, also when the agent

@@ -17,7 +17,7 @@ const beatEvery = 5 * time.Second
 func (a *Agent) Presence() work.Presence {
 	p := work.Presence{
 		Agent: a.cfg.Name, Site: a.cfg.Site, Version: a.version,
-		Host: a.host, PID: os.Getpid(), Started: a.started.UTC(), State: "running",
+		Host: a.host, PID: os.Getpid(), Started: a.started.UTC(), State: "running", Trouble: a.stores.trouble(),
 		Items: a.inHand(), Streams: int(a.busy.Load()), Limit: a.cfg.Streams,
 		Objects: a.objects.Load(), Bytes: a.bytes.Load(), Rate: float64(a.rate.Load()),
 	}

@@ -39,7 +39,7 @@ func testContext(t testing.TB) context.Context {
 }
 
 // smallSizes let objects of some KiB go all ways.
-var smallSizes = sizes{held: 4 << 10, whole: 64 << 10, part: 16 << 10}
+var smallSizes = sizes{held: 4 << 10, whole: 64 << 10, part: 16 << 10, split: 16 << 10}
 
 // A rig is a queue, the coordinator's side of it, and two stores that items
 // name test://src/ and test://dst/.
@@ -54,6 +54,7 @@ type rig struct {
 	agents  int
 	ackWait time.Duration        // of the queue
 	prepare func(*Agent)         // before it runs
+	seen    map[string]bool      // results that were taken
 	metrics *prometheus.Registry // of all agents
 }
 
@@ -68,7 +69,7 @@ func newRigOf(t testing.TB, ackWait time.Duration) *rig {
 	}
 	t.Cleanup(server.Shutdown)
 	r := &rig{t: t, server: server, src: memstore.New(), dst: memstore.New(), stores: map[string]storage.Store{},
-		ackWait: ackWait, prepare: func(*Agent) {}, metrics: prometheus.NewRegistry()}
+		ackWait: ackWait, prepare: func(*Agent) {}, seen: map[string]bool{}, metrics: prometheus.NewRegistry()}
 	r.hub = r.connect("coordinator")
 	if err := r.hub.Setup(ctx); err != nil {
 		t.Fatal(err)
@@ -179,7 +180,8 @@ func (r *rig) publish(items ...work.Item) {
 	}
 }
 
-// results takes results until enough says so.
+// results takes results until enough says so. The queue may hand out the very
+// same result twice when its answers are late; that is left out.
 func (r *rig) results(enough func([]work.Result) bool) []work.Result {
 	r.t.Helper()
 	ctx := testContext(r.t)
@@ -189,7 +191,16 @@ func (r *rig) results(enough func([]work.Result) bool) []work.Result {
 		if err != nil {
 			r.t.Fatalf("after %d results: %v", len(all), err)
 		}
-		all = append(all, got...)
+		for _, res := range got {
+			b, err := res.Encode()
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			if !r.seen[string(b)] {
+				all = append(all, res)
+			}
+			r.seen[string(b)] = true
+		}
 		if err := ack(ctx); err != nil {
 			r.t.Fatal(err)
 		}

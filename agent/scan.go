@@ -36,6 +36,9 @@ type scan struct {
 	size        int // of their JSON, at most
 	began       time.Time
 	unlike      bool // the target's ETags cannot be compared with the source's
+	turn        turn
+	keeper      storage.Keeper // nil: the target does not say which keys it holds
+	about       *work.Report   // of the stores, to go with the next page
 }
 
 // scan lists the item's range and reports it page by page. When it returns
@@ -50,23 +53,41 @@ func (a *Agent) scan(ctx context.Context, h *held, f *flight) error {
 
 	r := *h.item.Range
 	s := &scan{Agent: a, held: h, flight: f, ctx: ctx, cursor: r.After, last: r.After, began: time.Now()}
-	src, dst := h.pair.src, h.pair.dst
-	s.unlike = !src.Traits().ETagIsMD5 || !dst.Traits().ETagIsMD5
-	if h.item.Options.Compare != work.CompareNone {
-		s.target = list(ctx, dst, r, f)
-		defer s.target.close()
+	err := s.run(r)
+	if errors.Is(err, errEnough) {
+		return nil
 	}
-	for _, e := range []*end{src, dst} {
-		if err := e.gate.wait(ctx); err != nil {
+	h.refused(err)
+	return err
+}
+
+// run lists the range. While a store refuses to be asked it waits, and goes on
+// where it was.
+func (s *scan) run(r work.Range) error {
+	src, dst := s.held.pair.src, s.held.pair.dst
+	ends := []*end{src, dst}
+	if r.After == "" {
+		err := s.turn.insist(s.ctx, s.carrier, s.flight, ends, func() (err error) {
+			return s.flight.patiently(func() error {
+				s.about, err = s.held.pair.survey(s.ctx, s.held.item.Options)
+				return err
+			})
+		})
+		if err != nil {
 			return err
 		}
 	}
-	err := src.List(ctx, r, s.page)
-	switch {
-	case errors.Is(err, errEnough):
-		return nil
-	case err != nil:
-		return src.note(err)
+	s.unlike = !src.Traits().ETagIsMD5 || !dst.Traits().ETagIsMD5
+	s.keeper, _ = dst.Store.(storage.Keeper)
+	if s.held.item.Options.Compare != work.CompareNone {
+		s.target = list(s.ctx, dst, r, s.carrier, s.flight)
+		defer s.target.close()
+	}
+	err := s.turn.insist(s.ctx, s.carrier, s.flight, ends, func() error {
+		return src.note(src.List(s.ctx, work.Range{After: s.last, Upto: r.Upto}, s.page))
+	})
+	if err != nil {
+		return err
 	}
 	return s.report(work.Page{Range: work.Range{After: s.cursor, Upto: r.Upto}, Last: true})
 }
@@ -74,6 +95,8 @@ func (a *Agent) scan(ctx context.Context, h *held, f *flight) error {
 // page takes in a page of the source's listing.
 func (s *scan) page(infos []storage.Info) error {
 	s.flight.alive()
+	s.turn.served()
+	s.held.pair.src.gate.fine()
 	for _, in := range infos {
 		if in.Key <= s.last && (s.last != "" || in.Key == "") {
 			return disorder(s.held.pair.src, s.last, in.Key)
@@ -125,27 +148,37 @@ func (s *scan) flush() error {
 func (s *scan) report(p work.Page) error {
 	p.Found = s.found
 	r := s.held.newResult()
-	r.Page, r.TookMS = &p, time.Since(s.began).Milliseconds()
+	r.Page, r.Report, r.TookMS = &p, s.about, time.Since(s.began).Milliseconds()
 	if err := s.bus.Report(s.ctx, s.cfg.Site, s.cfg.Name, *r); err != nil {
 		return err
 	}
+	s.about = nil
 	s.metrics.pages.Inc()
 	s.flight.alive()
 	s.cursor, s.found, s.size, s.began = p.Upto, s.found[:0], 0, time.Now()
 	return nil
 }
 
-// classify decides what has to be done for an object, in view of what the
-// target lists under its key.
+// classify decides what has to be done for an object.
 func (s *scan) classify(in storage.Info) (work.Found, error) {
 	f := work.Found{Object: work.Object{Key: in.Key, Size: in.Size, ETag: in.ETag, ModTime: in.ModTime}}
-	if s.target == nil {
-		return f, nil
+	if s.target != nil {
+		if err := s.compare(in, &f); err != nil {
+			return f, err
+		}
 	}
+	if f.Skip == "" {
+		s.bar(in, &f)
+	}
+	return f, nil
+}
+
+// compare decides in view of what the target lists under the object's key.
+func (s *scan) compare(in storage.Info, f *work.Found) error {
 	there, ok, err := s.target.find(s.ctx, in.Key)
 	switch {
 	case err != nil:
-		return f, err
+		return err
 	case s.target.unknown:
 		f.Check = true
 	case !ok || there.size != in.Size:
@@ -156,7 +189,31 @@ func (s *scan) classify(in storage.Info) (work.Found, error) {
 	default:
 		f.Check = true // other ETags do not prove other content
 	}
-	return f, nil
+	return nil
+}
+
+// bar finds out whether an object cannot be copied: because the target cannot
+// hold its key, or because it is archived. One that may stand at the target
+// already is compared first, for which it need not be restored. Whatever else
+// is wrong, the copy will tell.
+func (s *scan) bar(in storage.Info, f *work.Found) {
+	var field work.Field
+	var err error
+	if s.keeper != nil {
+		field, err = work.FieldKeys, s.keeper.Keeps(s.ctx, in.Key)
+	}
+	if !storage.Is(err, work.Unsupported) {
+		if !in.Archived || f.Check {
+			return
+		}
+		field, err = work.FieldArchived, archivedAt(s.held.pair.src, in.Key)
+	}
+	f.Check = false
+	if s.held.item.Options.Carry.For(field) == work.PolicySkip {
+		f.Skip = string(field)
+		return
+	}
+	f.Fail = textOf(advised(err, field))
 }
 
 // disorder is the error of a listing that would lose objects.

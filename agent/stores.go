@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/work"
 )
@@ -25,8 +27,10 @@ const (
 // An end is an open store, shared by all items that name it.
 type end struct {
 	storage.Store
-	url  string
-	gate gate
+	url       string
+	gate      gate
+	throttles prometheus.Counter // how often it asked to slow down; may be nil
+	facts     facts
 
 	// names are the storage.Algos that it named of the last object that it was
 	// sent without any.
@@ -43,7 +47,8 @@ type end struct {
 
 // stores opens each store once and closes those long unused.
 type stores struct {
-	drivers storage.Drivers
+	drivers   storage.Drivers
+	throttles *prometheus.CounterVec // by bucket; may be nil
 
 	mu   sync.Mutex
 	open map[string]*end
@@ -89,6 +94,9 @@ func (s *stores) end(ctx context.Context, raw string) (*end, error) {
 	e := s.open[raw]
 	if e == nil {
 		e = &end{url: raw, refused: map[string]*atomic.Int32{}}
+		if s.throttles != nil {
+			e.throttles = s.throttles.WithLabelValues(bucketOf(raw))
+		}
 		s.open[raw] = e
 	}
 	e.refs++
@@ -103,6 +111,9 @@ func (s *stores) end(ctx context.Context, raw string) (*end, error) {
 	defer cancel()
 	st, err := s.drivers.Open(ctx, raw)
 	if err != nil {
+		if refusal(e.note(err)) {
+			err = fmt.Errorf("%w: %w", errRefused, err)
+		}
 		s.release(e)
 		return nil, err
 	}

@@ -148,34 +148,77 @@ func (a *Agent) do(t task, f *flight) {
 	defer a.busy.Add(-1)
 	ctx := f.begin(t.held)
 	defer func() { t.moved.Add(f.end()) }()
-	if t.item.Kind == work.Scan {
+	switch t.item.Kind {
+	case work.Scan:
 		t.err = a.guard(ctx, t, func() error { return a.scan(ctx, t.held, f) })
-		t.listed = t.err == nil
-		return
+		t.finished = t.err == nil
+	case work.Copy, work.Begin:
+		a.object(ctx, t, f)
+	default:
+		t.err = a.guard(ctx, t, func() error { return a.big(ctx, t, f) })
+		t.refused(t.err)
 	}
+}
+
+// transfer is that of an object of an item.
+func (a *Agent) transfer(t task, f *flight) *transfer {
+	return &transfer{carrier: a.carrier, pair: t.pair, options: t.item.Options, obj: t.item.Objects[t.object], again: t.again, flight: f}
+}
+
+// object copies an object, or opens an upload for it.
+func (a *Agent) object(ctx context.Context, t task, f *flight) {
 	began := time.Now()
-	obj := t.item.Objects[t.object]
+	tr := a.transfer(t, f)
+	if t.item.Kind == work.Begin {
+		tr.carrier, tr.opening = a.carrier.forBegin(t.item.Options), &t.opening
+	}
 	var out work.ObjectOutcome
 	err := a.guard(ctx, t, func() (err error) {
-		tr := &transfer{carrier: a.carrier, pair: t.pair, options: t.item.Options, obj: obj, again: t.again, flight: f}
 		out, err = tr.run(ctx)
 		return err
 	})
-	if err != nil && t.moving.Err() != nil {
+	if err != nil && (t.moving.Err() != nil || t.refused(err)) {
 		return // put down
 	}
 	if err != nil {
 		out = outcomeOf(err)
 		a.metrics.faults.WithLabelValues(string(out.Fault)).Inc()
 		a.log.DebugContext(ctx, "object not copied", "job", t.item.Job, "item", t.item.ID,
-			"key", work.Quote(obj.Key), "outcome", out.Outcome, "err", err)
+			"key", work.Quote(tr.obj.Key), "outcome", out.Outcome, "err", err)
 	}
+	t.outcomes[t.object] = out
+	a.tried(out, began)
+}
+
+// big does a part, a finish or an abort.
+func (a *Agent) big(ctx context.Context, t task, f *flight) error {
+	began := time.Now()
+	tr := a.transfer(t, f)
+	switch t.item.Kind {
+	case work.Part:
+		p, err := tr.storePart(ctx, t.item, &a.vouched)
+		t.part, t.finished = &p, err == nil
+		return err
+	case work.Finish:
+		out, err := tr.finish(ctx, t.item)
+		if err == nil {
+			t.outcomes[t.object] = out
+			a.tried(out, began)
+		}
+		return err
+	}
+	err := tr.giveUp(ctx, t.item)
+	t.finished = err == nil
+	return err
+}
+
+// tried counts an object.
+func (a *Agent) tried(out work.ObjectOutcome, began time.Time) {
 	if out.Outcome.Final() {
 		a.objects.Add(1)
 	}
 	a.metrics.objects.WithLabelValues(string(out.Outcome)).Inc()
 	a.metrics.objectSeconds.Observe(time.Since(began).Seconds())
-	t.outcomes[t.object] = out
 }
 
 // guard runs what a stream does, so that neither a panic nor a stall of one

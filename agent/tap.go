@@ -13,6 +13,8 @@ import (
 // vouches for, so that wrong bytes are never stored whole.
 type tap struct {
 	body   io.Reader
+	of     string // whose body it is; empty: the source's
+	looks  bool   // the bytes are only looked at: they are not moved anywhere
 	flight *flight
 	digest *storage.Digest
 	want   storage.Sums // what the bytes must add up to, as far as it is computed
@@ -35,16 +37,20 @@ func (t *tap) Read(p []byte) (int, error) {
 		return 0, t.err
 	}
 	n, err := t.body.Read(p)
-	t.flight.passed(int64(n))
+	if t.looks {
+		t.flight.alive()
+	} else {
+		t.flight.passed(int64(n))
+	}
 	t.digest.Write(p[:n])
 	t.left -= int64(n)
 	switch {
 	case t.left < 0:
-		t.err = tooLong()
+		t.err = tooLong(t.side())
 	case err != nil && err != io.EOF:
 		t.err = err
 	case t.left > 0 && err == io.EOF:
-		t.err = short(t.left)
+		t.err = short(t.side(), t.left)
 	case t.left == 0:
 		t.err = t.end(err)
 	}
@@ -58,7 +64,7 @@ func (t *tap) Read(p []byte) (int, error) {
 // returns io.EOF if all is well.
 func (t *tap) end(err error) error {
 	if err == nil {
-		if err = ended(t.body); err != nil {
+		if err = ended(t.side(), t.body); err != nil {
 			return err
 		}
 	}
@@ -91,13 +97,13 @@ func (t *tap) drain(p []byte) error {
 }
 
 // ended reads the end of a body of which every promised byte has come.
-func ended(body io.Reader) error {
+func ended(side string, body io.Reader) error {
 	var one [1]byte
 	for range 100 {
 		n, err := body.Read(one[:])
 		switch {
 		case n > 0:
-			return tooLong()
+			return tooLong(side)
 		case err == io.EOF:
 			return nil
 		case err != nil:
@@ -107,10 +113,18 @@ func ended(body io.Reader) error {
 	return io.ErrNoProgress
 }
 
-func tooLong() error { return mismatch("the source sent more bytes than it promised") }
+func tooLong(side string) error { return mismatch("%s sent more bytes than it promised", side) }
 
 // short is the error of a body that broke off.
-func short(missing int64) error {
-	return &storage.Error{Op: "read", Store: "the source", Fault: work.Transient,
+func short(side string, missing int64) error {
+	return &storage.Error{Op: "read", Store: side, Fault: work.Transient,
 		Err: fmt.Errorf("%w: %d bytes are missing", io.ErrUnexpectedEOF, missing)}
+}
+
+// side says whose body it is.
+func (t *tap) side() string {
+	if t.of != "" {
+		return t.of
+	}
+	return "the source"
 }

@@ -3,6 +3,7 @@ package agent
 import (
 	"encoding/hex"
 	"fmt"
+	"slices"
 
 	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/work"
@@ -69,13 +70,18 @@ type evidence struct {
 	dst  storage.Info // what the target says it has
 }
 
+// strict reports whether a level compares checksums wherever there are any.
+func strict(level work.Verify) bool {
+	return level == work.VerifyChecksum || level == work.VerifyReadback
+}
+
 // prove decides whether a copy is what the level asks for, and names the
 // strongest thing that both ends agree on.
 //
 // All levels: the target has as many bytes. At level etag, the MD5s that the
-// ends' ETags spell are equal, where both do. At level checksum, every
-// checksum that two of the source, the passing bytes and the target know is
-// equal. An end that vouches for nothing that can be compared is believed:
+// ends' ETags spell are equal, where both do. At level checksum and above,
+// every checksum that two of the source, the passing bytes and the target know
+// is equal. An end that vouches for nothing that can be compared is believed:
 // then the proof is the weaker of what is left, down to the size.
 func prove(level work.Verify, e evidence) (proof string, err error) {
 	if e.dst.Size != e.size {
@@ -83,7 +89,7 @@ func prove(level work.Verify, e evidence) (proof string, err error) {
 	}
 	switch level {
 	case work.VerifySize:
-		return "size", nil
+		return work.ProofOfSize, nil
 	case work.VerifyETag:
 		e.src, e.dst.Sums, e.seen = storage.Sums{MD5: e.src.MD5}, storage.Sums{MD5: e.dst.Sums.MD5}, storage.Sums{}
 	}
@@ -108,21 +114,31 @@ func prove(level work.Verify, e evidence) (proof string, err error) {
 
 // name returns the proof that follows from what the source and the bytes
 // (arrival), the bytes and the target (departure), and both ends agree on.
+//
+// An algorithm alone means that both ends vouch for the same bytes: with the
+// same checksum, or each with one of its own that was compared with the bytes
+// that passed. The weaker of the two is named then, for a chain is as strong as
+// that.
 func name(arrival, departure, ends storage.Algos) string {
 	switch {
 	case ends != 0:
 		return best(ends).String()
+	case departure == 0 && arrival == 0:
+		return work.ProofOfSize
 	case departure == 0:
-		return "size"
+		return best(arrival).String() + work.ProofOfSource
 	case arrival == 0:
-		return best(departure).String()
+		return best(departure).String() + work.ProofOfTarget
 	}
-	for i := len(strength) - 1; i >= 0; i-- { // a chain is as strong as its weaker link
-		if a := strength[i]; a == best(arrival) || a == best(departure) {
-			return a.String()
-		}
+	return weaker(best(arrival), best(departure)).String()
+}
+
+// weaker returns the algorithm of two that proves less.
+func weaker(a, b storage.Algos) storage.Algos {
+	if slices.Index(strength[:], a) > slices.Index(strength[:], b) {
+		return a
 	}
-	return "size"
+	return b
 }
 
 // toHash returns the checksums to compute of a body on its way: always CRC32C,
@@ -132,7 +148,7 @@ func name(arrival, departure, ends storage.Algos) string {
 // are kept until the target has answered, more can be computed then.
 func toHash(level work.Verify, src storage.Sums, will storage.Algos, kept bool) storage.Algos {
 	algos := storage.CRC32C
-	if level != work.VerifyChecksum {
+	if !strict(level) {
 		return algos
 	}
 	have := src.Algos()
@@ -158,7 +174,7 @@ func (e *end) expected() storage.Algos {
 // toSend returns the checksums that the target is asked to check: those of the
 // source that are not compared on the way.
 func toSend(level work.Verify, src storage.Sums, hashed storage.Algos) storage.Sums {
-	if level != work.VerifyChecksum {
+	if !strict(level) {
 		return storage.Sums{}
 	}
 	hashed &^= storage.CRC32C // costs the target nothing

@@ -31,9 +31,12 @@ func TestProve(t *testing.T) {
 		{"ends agree", work.VerifyChecksum, sums(1, md5|c64), sums(2, c32c), sums(1, md5|c64), 5, "crc64nvme"},
 		{"ends agree on one of two", work.VerifyChecksum, sums(1, md5), sums(1, c32c), sums(1, md5|c32c), 5, "md5"},
 		{"by way of the bytes: the weaker link", work.VerifyChecksum, sums(1, c64), sums(1, c64|md5), sums(1, md5), 5, "md5"},
-		{"target alone", work.VerifyChecksum, storage.Sums{}, sums(1, c32c), sums(1, c32c), 5, "crc32c"},
-		{"source alone", work.VerifyChecksum, sums(1, c32c), sums(1, c32c), storage.Sums{}, 5, "size"},
+		{"target alone", work.VerifyChecksum, storage.Sums{}, sums(1, c32c), sums(1, c32c), 5, "crc32c/target"},
+		{"source alone", work.VerifyChecksum, sums(1, c32c), sums(1, c32c), storage.Sums{}, 5, "crc32c/source"},
 		{"nobody", work.VerifyChecksum, storage.Sums{}, sums(1, c32c), storage.Sums{}, 5, "size"},
+		{"source's own checksum alone", work.VerifyReadback, sums(1, md5), sums(1, c32c|md5), storage.Sums{}, 5, "md5/source"},
+		{"read back", work.VerifyReadback, sums(1, md5), sums(1, c32c), sums(1, md5|c32c), 5, "md5"},
+		{"read back and wrong", work.VerifyReadback, storage.Sums{}, sums(1, c32c), sums(2, c32c), 5, ""},
 		{"nothing passed by", work.VerifyChecksum, sums(1, c32), storage.Sums{}, sums(1, c32), 5, "crc32"},
 		{"size differs", work.VerifySize, storage.Sums{}, storage.Sums{}, storage.Sums{}, 4, ""},
 		{"target differs from the source", work.VerifyChecksum, sums(1, md5), sums(1, c32c), sums(2, md5), 5, ""},
@@ -122,32 +125,5 @@ func TestTap(t *testing.T) {
 				t.Errorf("after its end Read = %d, %v", n, err)
 			}
 		})
-	}
-}
-
-func TestSizeOf(t *testing.T) {
-	t.Parallel()
-	s3 := storage.Limits{MinPart: 5 << 20, MaxPart: 5 << 30, MaxObject: 5 << 40, MaxParts: 10_000}
-	tests := []struct {
-		size   int64
-		limits storage.Limits
-		want   int64 // 0: refused
-	}{
-		{17 << 20, s3, 16 << 20},
-		{1 << 40, s3, 105 << 20},
-		{5 << 40, s3, 525 << 20},
-		{5<<40 + 1, s3, 0},
-		{1 << 40, storage.Limits{}, 16 << 20},
-		{1 << 30, storage.Limits{MinPart: 64 << 20}, 64 << 20},
-		{1 << 40, storage.Limits{MaxParts: 100, MaxPart: 1 << 30}, 0},
-	}
-	for _, tt := range tests {
-		got, err := sizeOf(tt.size, 16<<20, tt.limits)
-		if got != tt.want || storage.Is(err, work.Unsupported) != (tt.want == 0) {
-			t.Errorf("sizeOf(%d, %+v) = %d, %v, want %d", tt.size, tt.limits, got, err, tt.want)
-		}
-		if m := int64(tt.limits.MaxParts); got > 0 && m > 0 && (tt.size+got-1)/got > m {
-			t.Errorf("sizeOf(%d, %+v) = %d makes too many parts", tt.size, tt.limits, got)
-		}
 	}
 }
