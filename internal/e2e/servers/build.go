@@ -21,11 +21,14 @@ var packages = map[string]string{
 	"minio":     "github.com/minio/minio",
 	"rclone":    "github.com/rclone/rclone",
 	"gofakes3":  "github.com/johannesboyne/gofakes3/cmd/gofakes3",
+
+	"fake-gcs-server": "github.com/fsouza/fake-gcs-server",
 }
 
-// Binary returns the path of a pinned program (versitygw, minio, gofakes3 or rclone). It
-// builds the program if this user has not built this version yet, which takes
-// a minute or two, and ends the test if that fails.
+// Binary returns the path of a pinned program (versitygw, minio, gofakes3,
+// rclone or fake-gcs-server). It builds the program if this user has not built
+// this version yet, which takes a minute or two, and ends the test if that
+// fails.
 func Binary(tb testing.TB, name string) string {
 	tb.Helper()
 	path, err := binary(tb, name)

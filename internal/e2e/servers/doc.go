@@ -1,5 +1,6 @@
-// Package servers gives tests real object stores: versitygw, MinIO and
-// gofakes3, built on first use from the versions that the module internal/e2e/emulators pins.
+// Package servers gives tests real object stores: versitygw, MinIO, gofakes3
+// and fake-gcs-server, built on first use from the versions that the module
+// internal/e2e/emulators pins.
 //
 // A binary is built once per machine and user, into the user's cache folder
 // under a name that holds a hash of the module's go.mod and go.sum; test
@@ -13,5 +14,6 @@
 //
 // Starting a server also sets AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE
 // for this process and its children, so that the URLs of S3.URL work as they
-// are, in the test's process and in any program it starts.
+// are, in the test's process and in any program it starts. FakeGCS does the
+// same with STORAGE_EMULATOR_HOST.
 package servers

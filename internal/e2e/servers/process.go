@@ -62,6 +62,7 @@ var keep bool
 //	func TestMain(m *testing.M) { os.Exit(servers.Main(m)) }
 func Main(m *testing.M) int {
 	keep = true
+	defer stopGCS()
 	defer func() {
 		for _, k := range []*kind{versitygw, minio, gofakes3} {
 			k.mu.Lock()

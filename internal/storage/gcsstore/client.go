@@ -1,0 +1,125 @@
+package gcsstore
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"gocloud.dev/gcp"
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/google"
+	"google.golang.org/api/option"
+)
+
+// A client is the service under one identity. Stores with equal options share
+// it, and with it its connections and its token.
+type client struct {
+	options   options
+	http      *http.Client // adds the token to what it sends
+	transport *http.Transport
+	base      string // scheme://host of the service
+
+	users int // stores; guarded by open.mu
+}
+
+// open are the clients in use.
+var open = struct {
+	mu      sync.Mutex
+	clients map[options]*client
+}{clients: make(map[options]*client)}
+
+// acquire returns the client for o; every call needs one of release.
+func acquire(ctx context.Context, o options) (*client, error) {
+	open.mu.Lock()
+	defer open.mu.Unlock()
+	c, ok := open.clients[o]
+	if !ok {
+		var err error
+		if c, err = newClient(ctx, o); err != nil {
+			return nil, err
+		}
+		open.clients[o] = c
+	}
+	c.users++
+	return c, nil
+}
+
+func (c *client) release() {
+	open.mu.Lock()
+	defer open.mu.Unlock()
+	if c.users--; c.users == 0 {
+		delete(open.clients, c.options)
+		c.transport.CloseIdleConnections()
+	}
+}
+
+// newClient finds the credentials as every tool for the service does:
+// GOOGLE_APPLICATION_CREDENTIALS, gcloud's own, the machine's service account.
+func newClient(ctx context.Context, o options) (*client, error) {
+	c := &client{options: o, transport: newTransport(), base: o.emulator}
+	var sender http.RoundTripper = &steady{base: c.transport, limit: stall}
+	universe := o.universe
+	if o.emulator == "" && !o.anonymous {
+		creds, err := findCredentials(ctx, o.universe)
+		if err != nil {
+			return nil, fmt.Errorf("find credentials: %w", err)
+		}
+		if universe, err = creds.GetUniverseDomain(); err != nil {
+			return nil, fmt.Errorf("find the domain of the credentials: %w", err)
+		}
+		sender = &oauth2.Transport{Base: sender, Source: creds.TokenSource}
+	}
+	if universe == "" {
+		universe = "googleapis.com"
+	}
+	if c.base == "" {
+		c.base = "https://storage." + universe
+	}
+	c.http = &http.Client{
+		Transport: sender,
+		// The service redirects nobody; a proxy that does gets no token.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return c, nil
+}
+
+func findCredentials(ctx context.Context, universe string) (*google.Credentials, error) {
+	// The context is kept for renewing the token later on.
+	ctx = context.WithValue(context.WithoutCancel(ctx), oauth2.HTTPClient, &http.Client{Timeout: time.Minute})
+	if universe == "" {
+		return gcp.DefaultCredentials(ctx)
+	}
+	return gcp.DefaultCredentialsWithParams(ctx, google.CredentialsParams{UniverseDomain: universe})
+}
+
+// native are the options that make Google's client use our connections, which
+// bring the token with them.
+func (c *client) native() []option.ClientOption {
+	return []option.ClientOption{
+		option.WithHTTPClient(c.http), option.WithEndpoint(c.base + "/storage/v1/"), option.WithoutAuthentication(),
+	}
+}
+
+// newTransport makes a transport fit for many streams at once. Every stream
+// has a connection of its own (no HTTP/2): one connection's flow control would
+// cap them all. Bodies arrive as they are stored (no transparent gunzip). There
+// is no limit on the time a request may take; steady sees to it that it makes
+// progress.
+func newTransport() *http.Transport {
+	t := &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		MaxIdleConnsPerHost: 1024,
+		IdleConnTimeout:     60 * time.Second,
+		TLSHandshakeTimeout: 15 * time.Second,
+		DisableCompression:  true,
+		ReadBufferSize:      64 << 10,
+		WriteBufferSize:     64 << 10,
+		Protocols:           new(http.Protocols),
+	}
+	t.Protocols.SetHTTP1(true)
+	return t
+}

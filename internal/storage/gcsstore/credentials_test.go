@@ -1,0 +1,101 @@
+package gcsstore
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	gcs "cloud.google.com/go/storage"
+
+	"github.com/tranship/tranship/internal/storage"
+	"github.com/tranship/tranship/internal/work"
+)
+
+// serviceAccount makes a key of a service account whose tokens come from a
+// server of the test's, and has the environment name it.
+func serviceAccount(t *testing.T, tokens http.HandlerFunc) {
+	t.Helper()
+	server := httptest.NewServer(tokens)
+	t.Cleanup(server.Close)
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	must(t, err)
+	text, err := json.Marshal(map[string]string{
+		"type": "service_account", "client_email": "agent@example.com", "token_uri": server.URL,
+		"private_key": string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})),
+	})
+	must(t, err)
+	file := filepath.Join(t.TempDir(), "key.json")
+	must(t, os.WriteFile(file, text, 0o600))
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", file)
+}
+
+// TestExpired is refused a token.
+func TestExpired(t *testing.T) {
+	serviceAccount(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusBadRequest)
+		fmt.Fprint(w, `{"error":"invalid_grant","error_description":"Invalid JWT: token is too old"}`)
+	})
+	s := openURL(t, "gs://bucket/pre", "")
+	if s.client.base != "https://storage.googleapis.com" {
+		t.Errorf("the service is at %s", s.client.base)
+	}
+	if other := openURL(t, "gs://other", ""); other.client != s.client {
+		t.Error("two stores under one identity do not share their connections")
+	}
+	_, err := s.Stat(t.Context(), "key")
+	_, stored := s.Put(t.Context(), "key", strings.NewReader("x"), 1, storage.PutOptions{})
+	for what, err := range map[string]error{"Stat": err, "Put": stored, "List": s.List(t.Context(), work.Range{}, nil)} {
+		if e := wantFault(t, what, err, work.Denied); !e.Expired || e.Hint == "" {
+			t.Errorf("%s = %+v, want it to say that the credentials have expired", what, e)
+		}
+	}
+}
+
+// TestToken looks that all kinds of requests bring the token.
+func TestToken(t *testing.T) {
+	serviceAccount(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"access_token":"the-token","token_type":"Bearer","expires_in":3600}`)
+	})
+	asked := make(map[string]bool)
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		kind, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		asked[kind] = r.Header.Get("Authorization") == "Bearer the-token"
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	t.Cleanup(service.Close)
+	c, err := newClient(t.Context(), options{})
+	must(t, err)
+	c.base = service.URL
+	native, err := gcs.NewClient(t.Context(), c.native()...)
+	must(t, err)
+	s := &Store{client: c, bucket: "bucket", prefix: "pre/", gcs: native}
+	_, _, err = s.Get(t.Context(), "key", "7", 0, -1)
+	wantFault(t, "Get", err, work.Denied)
+	_, err = s.Put(t.Context(), "key", strings.NewReader("x"), 1, storage.PutOptions{})
+	wantFault(t, "Put", err, work.Denied)
+	for _, kind := range []string{"storage", "upload", "bucket"} {
+		if !asked[kind] {
+			t.Errorf("requests to /%s brought no token", kind)
+		}
+	}
+}
+
+func TestNoCredentials(t *testing.T) {
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", filepath.Join(t.TempDir(), "none.json"))
+	_, err := openAt(t.Context(), &url.URL{Scheme: "gs", Host: "bucket"}, "")
+	if e := wantFault(t, "Open", err, work.Denied); e.Hint != hintCredentials {
+		t.Errorf("Open = %v, want a hint", e)
+	}
+}
