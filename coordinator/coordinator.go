@@ -111,6 +111,7 @@ func (c *Coordinator) loops() []loop {
 		{what: "finishing jobs", every: finishEvery, least: finishLeast, wake: c.finishing, turn: c.finish},
 		{what: "telling agents the state of jobs", every: controlsEvery, turn: c.controls.sync},
 		{what: "recording the fleet", every: fleetEvery, turn: c.keepFleet},
+		{what: "giving up uploads", every: tidyEvery, turn: c.tidy},
 		{what: "sampling", every: sampleEvery, turn: c.sample},
 	}
 }

@@ -12,6 +12,7 @@
 //	           │           │ └────── plan ◀── collect ◀───── results ───────────│◀─┐
 //	           │           ├─Claim──▶ dispatch ─────────────▶ work, by site ────│──┼─▶ agents
 //	           │           ├─Overdue▶ reconcile ──publish again─▶ │             │  │
+//	           │           ├─Janitor▶ tidy                                      │
 //	           │           ├─FinishJobs▶ finish ─────────────▶ events           │  │
 //	           │           ├─OpenControls▶ controls ─────────▶ state of jobs ───│──┘
 //	           │           ◀─Beat── fleet ◀────────────────── signs of life ────│◀─

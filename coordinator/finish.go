@@ -13,7 +13,9 @@ const (
 	finishEvery = 500 * time.Millisecond
 	finishLeast = 50 * time.Millisecond
 	sampleEvery = 5 * time.Second
-	tellWithin  = 2 * time.Second // a user waits
+	tidyEvery   = 5 * time.Second
+	tidyAfter   = 10 * time.Second // agents hear within a second that a job has ended, and let go of what they send
+	tellWithin  = 2 * time.Second  // a user waits
 )
 
 // finish ends the jobs of which nothing is open any more.
@@ -51,6 +53,18 @@ func (c *Coordinator) tell(ctx context.Context, j work.Job, what, who string) {
 	}
 }
 
+// tidy has uploads aborted that nothing will come of.
+func (c *Coordinator) tidy(ctx context.Context) error {
+	n, err := c.ledger.Janitor(ctx, tidyAfter)
+	if err != nil {
+		return err
+	}
+	if n > 0 {
+		c.log.InfoContext(ctx, "uploads given up, to be aborted", "uploads", n)
+	}
+	return nil
+}
+
 // sample keeps how far each running job has come, and shows how much is open.
 func (c *Coordinator) sample(ctx context.Context) error {
 	if err := c.ledger.Sample(ctx); err != nil {
@@ -61,5 +75,12 @@ func (c *Coordinator) sample(ctx context.Context) error {
 		return err
 	}
 	c.metrics.backlog(backlog)
+	uploads, err := c.ledger.Uploads(ctx)
+	if err != nil {
+		return err
+	}
+	for state, n := range uploads {
+		c.metrics.uploads.WithLabelValues(state).Set(float64(n))
+	}
 	return nil
 }

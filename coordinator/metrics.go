@@ -18,6 +18,7 @@ type metrics struct {
 	finished   *prometheus.CounterVec // by state
 	items      *prometheus.GaugeVec   // by state
 	oldest     prometheus.Gauge
+	uploads    *prometheus.GaugeVec // by state
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -40,10 +41,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		Namespace: "tranship", Subsystem: "coordinator", Name: "oldest_ready_seconds",
 		Help: "How long the ready item has waited that was due first.",
 	})
+	m.uploads = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: "tranship", Subsystem: "coordinator", Name: "uploads",
+		Help: "Uploads of big objects that are not closed at their target, by state; orphaned ones could not be aborted.",
+	}, []string{"state"})
 	for _, s := range []work.JobState{work.Succeeded, work.Incomplete, work.JobFailed} {
 		m.finished.WithLabelValues(string(s)) // so that it is there before the first
 	}
-	r.MustRegister(m.published, m.recorded, m.reconciled, m.finished, m.items, m.oldest)
+	r.MustRegister(m.published, m.recorded, m.reconciled, m.finished, m.items, m.oldest, m.uploads)
 	return m
 }
 

@@ -16,11 +16,11 @@ import (
 func (l *Ledger) Beat(ctx context.Context, beats []work.Presence) error {
 	const query = `
 		INSERT INTO agents (
-			agent, site, version, host, pid, started, state, items, streams, stream_limit, objects, bytes, rate)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+			agent, site, version, host, pid, started, state, trouble, items, streams, stream_limit, objects, bytes, rate)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 		ON CONFLICT (site, agent) DO UPDATE SET
 			version = excluded.version, host = excluded.host, pid = excluded.pid, started = excluded.started,
-			state = excluded.state, items = excluded.items, streams = excluded.streams,
+			state = excluded.state, trouble = excluded.trouble, items = excluded.items, streams = excluded.streams,
 			stream_limit = excluded.stream_limit, objects = excluded.objects, bytes = excluded.bytes,
 			rate = excluded.rate, last_seen = now()`
 
@@ -39,7 +39,7 @@ func (l *Ledger) Beat(ctx context.Context, beats []work.Presence) error {
 		}
 		for _, p := range beats {
 			_, err := tx.ExecContext(ctx, query, plain(p.Agent), plain(p.Site), plain(p.Version), plain(p.Host), p.PID,
-				p.Started, plain(p.State), p.Items, p.Streams, p.Limit, p.Objects, p.Bytes, p.Rate)
+				p.Started, plain(p.State), plain(work.Clip(p.Trouble)), p.Items, p.Streams, p.Limit, p.Objects, p.Bytes, p.Rate)
 			if err != nil {
 				return fmt.Errorf("of %s at %s: %w", p.Agent, p.Site, err)
 			}
@@ -55,7 +55,7 @@ func (l *Ledger) Beat(ctx context.Context, beats []work.Presence) error {
 // Agents lists all agents that were ever seen, those seen last first.
 func (l *Ledger) Agents(ctx context.Context) ([]work.AgentRow, error) {
 	const query = `
-		SELECT agent, site, version, host, pid, started, state, items, streams, stream_limit AS "limit",
+		SELECT agent, site, version, host, pid, started, state, trouble, items, streams, stream_limit AS "limit",
 			objects, bytes, rate, last_seen AS lastseen
 		FROM agents
 		ORDER BY last_seen DESC, site, agent`

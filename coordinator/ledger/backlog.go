@@ -23,13 +23,13 @@ func (l *Ledger) Backlog(ctx context.Context) (Backlog, error) {
 		SELECT
 			(SELECT count(*) FROM (
 				SELECT FROM jobs j JOIN items i ON i.job_id = j.id
-				WHERE j.state = 'running' AND i.state = 'ready'
+				WHERE j.state = 'running' AND i.state = 'ready' AND i.kind <> 'abort'
 				LIMIT $1) counted) AS ready,
 			(SELECT count(*) FROM jobs j JOIN items i ON i.job_id = j.id
-				WHERE j.state = 'running' AND i.state = 'queued') AS queued,
+				WHERE j.state = 'running' AND i.state = 'queued' AND i.kind <> 'abort') AS queued,
 			(SELECT coalesce(extract(epoch FROM now() - min(first.not_before)), 0)::float8
 				FROM jobs j
-				CROSS JOIN (VALUES ('scan'), ('copy')) AS k (kind)
+				CROSS JOIN (VALUES ('scan'), ('copy'), ('begin'), ('part'), ('finish')) AS k (kind)
 				CROSS JOIN LATERAL (
 					SELECT i.not_before FROM items i
 					WHERE i.job_id = j.id AND i.kind = k.kind AND i.state = 'ready'

@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/jmoiron/sqlx"
@@ -17,10 +16,12 @@ import (
 type batch struct {
 	rows map[work.ItemID]*openItem
 	jobs map[work.JobID]*jobChange
+	bigObjects
 
 	inserts  []newRow
 	failures []failureRow
-	skips    map[skipReason]*skipCount
+	remarks  map[remark]*remarkCount
+	reports  map[work.JobID]string // JSON
 }
 
 // An openItem is an item's row, with the changes made to it so far.
@@ -32,6 +33,7 @@ type openItem struct {
 	FirstKey []byte // of them
 
 	item    work.Item // the row decoded, its range moved on
+	upload  *upload   // that it belongs to; nil: none
 	touched bool
 	tally   tally
 	result  string // JSON
@@ -46,35 +48,49 @@ type jobChange struct {
 	plannedBytes, doneBytes, movedBytes       int64
 }
 
-// loadBatch locks the jobs of the results, then their items, and reads those
-// that are open. Whoever locks both does it in this order and by id.
+// loadBatch locks the jobs of the results, then their items and those that may
+// change with them, then the uploads, and reads what is open. Whoever locks
+// several does it in this order and by id.
 func loadBatch(ctx context.Context, tx *sqlx.Tx, results []work.Result) (*batch, error) {
+	// An upload may have to be given up when its job is long over.
 	const lockJobs = `
-		SELECT id FROM jobs WHERE id = ANY ($1) AND state IN ('running', 'paused') ORDER BY id FOR NO KEY UPDATE`
+		SELECT id FROM jobs
+		WHERE id = ANY ($1) AND (state IN ('running', 'paused') OR id = ANY ($2))
+		ORDER BY id
+		FOR NO KEY UPDATE`
 	const lockItems = `
 		SELECT i.job_id AS job, i.id, i.kind, j.class, i.site, i.attempt, i.epoch,
-			j.source, j.target, j.options, i.spec, i.state, i.objects_count AS amount, i.bytes, i.first_key AS firstkey
+			j.source, j.target, j.options, i.spec, i.upload, coalesce(i.n, 0) AS n,
+			i.state, i.objects_count AS amount, i.bytes, i.first_key AS firstkey
 		FROM items i
 		JOIN jobs j ON j.id = i.job_id
-		WHERE i.id = ANY ($1) AND i.job_id = ANY ($2) AND i.state IN ('ready', 'queued')
+		WHERE i.id = ANY ($1) AND i.job_id = ANY ($2) AND i.state IN ('waiting', 'ready', 'queued')
+		AND (j.state IN ('running', 'paused') OR i.kind = 'abort')
 		ORDER BY i.id
 		FOR UPDATE OF i`
 
 	b := &batch{
-		rows:  map[work.ItemID]*openItem{},
-		jobs:  map[work.JobID]*jobChange{},
-		skips: map[skipReason]*skipCount{},
+		rows:    map[work.ItemID]*openItem{},
+		jobs:    map[work.JobID]*jobChange{},
+		remarks: map[remark]*remarkCount{},
 	}
-	var jobs, items []int64
+	var jobs, overs, items []int64
 	for _, r := range results {
 		jobs, items = append(jobs, int64(r.Job)), append(items, int64(r.Item))
+		if r.Kind == work.Abort || opened(r) {
+			overs = append(overs, int64(r.Job))
+		}
 	}
-	var open []int64
-	if err := tx.SelectContext(ctx, &open, lockJobs, pq.Array(jobs)); err != nil || len(open) == 0 {
+	var locked []int64
+	if err := tx.SelectContext(ctx, &locked, lockJobs, pq.Array(jobs), pq.Array(overs)); err != nil || len(locked) == 0 {
 		return b, err
 	}
+	family, err := familyOf(ctx, tx, results)
+	if err != nil {
+		return nil, err
+	}
 	var rows []*openItem
-	if err := tx.SelectContext(ctx, &rows, lockItems, pq.Array(items), pq.Array(open)); err != nil {
+	if err := tx.SelectContext(ctx, &rows, lockItems, pq.Array(append(items, family...)), pq.Array(locked)); err != nil {
 		return nil, err
 	}
 	for _, row := range rows {
@@ -84,14 +100,19 @@ func loadBatch(ctx context.Context, tx *sqlx.Tx, results []work.Result) (*batch,
 		}
 		b.rows[row.ID] = row
 	}
-	return b, nil
+	return b, b.loadUploads(ctx, tx)
 }
 
 // wanting returns the items whose objects decide will need.
 func (b *batch) wanting(results []work.Result) []int64 {
 	var ids []int64
 	for _, r := range results {
-		if row := b.open(r); row != nil && row.Kind == work.Copy && !succeeded(r) {
+		row := b.open(r)
+		switch {
+		case row == nil:
+		case row.Kind == work.Part && r.Fault != "":
+			ids = append(ids, b.finishOf(row)...)
+		case row.carries() && (!succeeded(r) || opened(r)):
 			ids = append(ids, int64(r.Item))
 		}
 	}
@@ -168,30 +189,60 @@ func (b *batch) apply(r work.Result, decide decider) (bool, error) {
 	if err := row.check(v); err != nil {
 		return false, err
 	}
-	if row.Kind == work.Copy {
-		result, err := jsonOf(plainOutcomes(v.Outcomes), true)
-		if err != nil {
-			return false, fmt.Errorf("write the outcomes: %w", err)
-		}
-		row.result, row.tally = result, tallyOf(v.Outcomes)
-	} else {
-		row.item.Range.After = max(row.item.Range.After, v.Cursor)
+	end, err := b.endOf(row, r, v, decide)
+	if err != nil {
+		return false, err
 	}
-	row.touched, row.agent = true, plain(r.Agent)
+	result, err := row.resultOf(v)
+	if err != nil {
+		return false, fmt.Errorf("write what became of the item: %w", err)
+	}
+	b.take(row, plain(r.Agent), v, result)
+	if end != nil {
+		b.giveUp(row.upload, plain(r.Agent), *end)
+	}
+	if row.Kind != work.Abort { // whose job may be over and is not to change
+		b.change(row.Job).movedBytes += r.Moved
+	}
+	return true, nil
+}
+
+// resultOf returns the JSON of what is kept with the row.
+func (row *openItem) resultOf(v work.Verdict) (string, error) {
+	if row.Kind == work.Part {
+		return jsonOf(v.Part, v.Part != nil)
+	}
+	return jsonOf(plainOutcomes(v.Outcomes), row.carries())
+}
+
+// take makes a verdict's changes.
+func (b *batch) take(row *openItem, agent string, v work.Verdict, result string) {
+	row.touched, row.agent, row.result = true, agent, result
 	if v.State != work.Queued { // going on leaves it where it is: ready, if it was made ready again
 		row.State = v.State
 	}
 	if v.State == work.Dead {
 		row.fault, row.reason = v.Fault, work.Clip(plain(v.Error))
 	}
-	c := b.change(row.Job)
-	c.movedBytes += r.Moved
-	if row.Kind == work.Copy {
-		b.count(row, v.Outcomes, row.item.Objects, row.Bytes, c)
-		b.addFailures(row.Job, row.ID, -1, v.Outcomes, row.item.Objects, row.Attempt, row.agent)
+	if row.Kind == work.Scan {
+		row.item.Range.After = max(row.item.Range.After, v.Cursor)
+		b.report(row, v.Report)
 	}
-	b.insert(row, v, c)
-	return true, nil
+	u := b.takeUpload(row, v)
+	if row.Kind == work.Abort {
+		b.insert(row, v, u, nil)
+		return
+	}
+	c := b.change(row.Job)
+	if row.carries() {
+		row.tally = tallyOf(v.Outcomes)
+		b.count(row, v.Outcomes, row.item.Objects, row.Bytes, c)
+		b.addFailures(row.Job, row.ID, -1, v.Outcomes, row.item.Objects, row.Attempt, agent)
+	}
+	if v.Upload != nil {
+		c.plannedBytes += v.Object.Size - row.Bytes // it may have changed since it was listed
+	}
+	b.insert(row, v, u, c)
 }
 
 func (b *batch) change(job work.JobID) *jobChange {
@@ -203,61 +254,6 @@ func (b *batch) change(job work.JobID) *jobChange {
 	return c
 }
 
-// mostBytes bounds what a result may claim of an object or of itself, so that
-// no agent can make a job's counters overflow.
-const mostBytes = 1 << 50
-
-// fits reports why a result cannot be one of the item.
-func (row *openItem) fits(r work.Result) error {
-	switch {
-	case r.Moved < 0 || r.Moved > mostBytes:
-		return fmt.Errorf("the result says that %d bytes were moved", r.Moved)
-	case r.Fault != "":
-		return nil
-	case row.Kind == work.Scan && r.Page == nil:
-		return errors.New("the result of a scan has no page")
-	case row.Kind == work.Copy && len(r.Outcomes) != row.Amount:
-		return fmt.Errorf("the result has %d outcomes for %d objects", len(r.Outcomes), row.Amount)
-	}
-	return nil
-}
-
-// check reports why a verdict would lose or double objects.
-func (row *openItem) check(v work.Verdict) error {
-	carried := 0
-	for _, n := range v.Items {
-		switch {
-		case n.Kind == work.Scan && n.Range == nil, n.Kind == work.Copy && len(n.Objects) == 0:
-			return fmt.Errorf("the verdict has an empty %s item", n.Kind)
-		case n.Kind == work.Scan && row.Kind != work.Scan:
-			return errors.New("the verdict makes a copy become a scan")
-		case n.Outcomes != nil && (len(n.Outcomes) != len(n.Objects) || tallyOf(n.Outcomes).handed > 0):
-			return errors.New("the verdict has an item that is done without being so")
-		}
-		for _, o := range n.Objects {
-			if o.Size < 0 || o.Size > mostBytes {
-				return fmt.Errorf("the verdict has an object of %d bytes: %s", o.Size, work.Quote(o.Key))
-			}
-		}
-		carried += len(n.Objects)
-	}
-	if row.Kind == work.Scan {
-		return nil
-	}
-	t := tallyOf(v.Outcomes)
-	switch {
-	case v.State != work.Done:
-		return fmt.Errorf("a copy cannot become %s", v.State)
-	case len(v.Outcomes) != row.Amount:
-		return fmt.Errorf("the verdict has %d outcomes for %d objects", len(v.Outcomes), row.Amount)
-	case t.handed != carried:
-		return fmt.Errorf("the verdict hands on %d objects in items of %d", t.handed, carried)
-	case t.failed+t.handed > 0 && len(row.item.Objects) != row.Amount:
-		return errors.New("the verdict makes a success become a failure")
-	}
-	return nil
-}
-
 // count adds final outcomes of objects of an item, or of one that it brings,
 // to the job's counters. The objects may be missing if all of them were copied
 // or skipped; bytes is the size of all.
@@ -267,30 +263,41 @@ func (b *batch) count(row *openItem, outcomes []work.ObjectOutcome, objects []wo
 	c.skipped += int64(t.skipped)
 	c.failed += int64(t.failed)
 	for i, o := range outcomes {
-		switch {
-		case o.Outcome == work.Skipped && i < len(objects):
-			b.skip(row.Job, o.Reason, objects[i].Key)
-		case o.Outcome == work.Skipped && i == 0:
-			b.skip(row.Job, o.Reason, string(row.FirstKey))
-		case o.Outcome == work.Skipped:
-			b.skip(row.Job, o.Reason, "")
-		case o.Outcome != work.Copied:
+		if o.Outcome != work.Copied && o.Outcome != work.Skipped {
 			bytes -= objects[i].Size
+			continue
 		}
+		key := ""
+		switch {
+		case i < len(objects):
+			key = objects[i].Key
+		case i == 0:
+			key = string(row.FirstKey)
+		}
+		b.remark(row.Job, o, key)
 	}
 	c.doneBytes += bytes
 }
 
-// insert adds the items of a verdict and counts their objects.
-func (b *batch) insert(row *openItem, v work.Verdict, c *jobChange) {
+// insert adds the items of a verdict, of which those of a big object belong to
+// u, and counts their objects. Aborts have none to count.
+func (b *batch) insert(row *openItem, v work.Verdict, u *upload, c *jobChange) {
 	for _, n := range v.Items {
-		if row.Kind == work.Scan {
+		born := newRow{item: n, job: row.Job, site: row.Site}
+		switch n.Kind {
+		case work.Finish:
+			born.upload, born.waits = u, v.Upload != nil
+			u.finish = len(b.inserts)
+		case work.Part, work.Abort:
+			born.upload = u
+		}
+		switch {
+		case row.Kind == work.Scan:
 			c.planned += int64(len(n.Objects))
 			c.plannedBytes += bytesOf(n.Objects)
-		} else {
+		case len(n.Objects) > 0 && !born.waits:
 			c.retries += int64(len(n.Objects))
 		}
-		born := newRow{item: n, job: row.Job, site: row.Site}
 		if n.Outcomes != nil {
 			born.agent = row.agent
 			b.count(row, n.Outcomes, n.Objects, bytesOf(n.Objects), c)

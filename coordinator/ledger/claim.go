@@ -15,12 +15,14 @@ import (
 // Claim marks ready items of a site as queued, each under its next epoch, and
 // returns them in the order in which they are to be published. It takes as
 // many as fit in the window: afterwards at most window items of the site's
-// running jobs are queued.
+// running jobs are queued, and beside them a few that abort uploads, whatever
+// became of their jobs.
 //
 // More urgent classes come first. Within a class every running job gets the
 // same share of the window, and its items take turns with those of others. Of
-// one job, ranges to list come before objects to copy, so that no agent waits
-// for a listing.
+// one job, ranges to list come before all others, so that no agent waits for a
+// listing, then the ends and the beginnings of big objects. Their parts and
+// batches to copy get the same share.
 //
 // What was claimed is queued from then on, whether it is published or not:
 // give it to Release if it cannot be, or let Overdue find it.
@@ -32,12 +34,12 @@ func (l *Ledger) Claim(ctx context.Context, site string, window int) ([]work.Ite
 		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(hashtext('tranship claim ' || $1))`, site); err != nil {
 			return err
 		}
-		waiting, free, err := waitingJobs(ctx, tx, site, window)
-		if err != nil || free <= 0 {
+		waiting, free, aborts, err := waitingJobs(ctx, tx, site, window)
+		if err != nil {
 			return err
 		}
 		share(waiting, free)
-		items, err = take(ctx, tx, waiting)
+		items, err = take(ctx, tx, site, waiting, aborts)
 		return err
 	})
 	if err != nil {
@@ -51,44 +53,65 @@ type waitingJob struct {
 	Job    work.JobID
 	Class  work.Class
 	Queued int // items that are in the window
-	Scans  int // ready to be listed, as far as they would fit
-	Copies int // ready to be copied, as far as they would fit
+	// Of each kind, what is ready to be handed out, as far as it would fit.
+	Scans, Finishes, Begins, Parts, Copies int
 
 	granted int // by share
 }
 
-// waitingJobs returns the running jobs of the site and what is free of the
-// window.
-func waitingJobs(ctx context.Context, tx *sqlx.Tx, site string, window int) (jobs []waitingJob, free int, err error) {
+// due returns how many items of the job may be handed out.
+func (j waitingJob) due() int { return j.Scans + j.Finishes + j.Begins + j.Parts + j.Copies }
+
+const (
+	// finishesAtOnce bounds the finishes that a job is handed out at once: each
+	// may be nearly a MiB.
+	finishesAtOnce = 16
+	// abortShare says which fraction of a window aborts may have beside it.
+	abortShare = 8
+)
+
+// waitingJobs returns the running jobs of the site, what is free of the window
+// and how many aborts may be handed out.
+func waitingJobs(ctx context.Context, tx *sqlx.Tx, site string, window int) (jobs []waitingJob, free, aborts int, err error) {
+	const ready = `(
+		SELECT count(*) FROM (
+			SELECT FROM items i
+			WHERE i.job_id = j.id AND i.state = 'ready' AND i.not_before <= now() AND i.kind = `
 	const query = `
-		SELECT j.id AS job, j.class, queued.n AS queued, scans.n AS scans, copies.n AS copies
+		SELECT j.id AS job, j.class,
+			(SELECT count(*) FROM items i WHERE i.job_id = j.id AND i.state = 'queued' AND i.kind <> 'abort') AS queued,
+			` + ready + `'scan' LIMIT $2) due) AS scans,
+			` + ready + `'finish' LIMIT $3) due) AS finishes,
+			` + ready + `'begin' LIMIT $2) due) AS begins,
+			` + ready + `'part' LIMIT $2) due) AS parts,
+			` + ready + `'copy' LIMIT $2) due) AS copies
 		FROM jobs j
-		CROSS JOIN LATERAL (
-			SELECT count(*) AS n FROM items i WHERE i.job_id = j.id AND i.state = 'queued'
-		) queued
-		CROSS JOIN LATERAL (
-			SELECT count(*) AS n FROM (
-				SELECT FROM items i
-				WHERE i.job_id = j.id AND i.state = 'ready' AND i.kind = 'scan' AND i.not_before <= now()
-				LIMIT $2) due
-		) scans
-		CROSS JOIN LATERAL (
-			SELECT count(*) AS n FROM (
-				SELECT FROM items i
-				WHERE i.job_id = j.id AND i.state = 'ready' AND i.kind = 'copy' AND i.not_before <= now()
-				LIMIT $2) due
-		) copies
 		WHERE j.state = 'running' AND j.site = $1
 		ORDER BY j.id`
+	const queuedAborts = `
+		SELECT count(*) FILTER (WHERE state = 'queued') AS queued, count(*) FILTER (WHERE state = 'ready') AS ready
+		FROM items
+		WHERE site = $1 AND kind = 'abort' AND state IN ('ready', 'queued')`
 
-	if err := tx.SelectContext(ctx, &jobs, query, site, window); err != nil {
-		return nil, 0, err
+	if err := tx.SelectContext(ctx, &jobs, query, site, window, min(window, finishesAtOnce)); err != nil {
+		return nil, 0, 0, err
 	}
 	free = window
-	for _, j := range jobs {
+	for i := range jobs {
+		j := &jobs[i]
 		free -= j.Queued
+		// While there are parts to move, no more objects are begun: what is
+		// open at the target costs money, and its source must not change.
+		j.Begins = max(0, min(j.Begins, window-j.Parts))
 	}
-	return jobs, free, nil
+	var n struct{ Queued, Ready int }
+	if err := tx.GetContext(ctx, &n, queuedAborts, site); err != nil {
+		return nil, 0, 0, err
+	}
+	if n.Ready > 0 {
+		aborts = max(0, max(1, window/abortShare)-n.Queued)
+	}
+	return jobs, free, aborts, nil
 }
 
 // share grants free places: the most urgent class first, and within a class
@@ -99,7 +122,7 @@ func share(jobs []waitingJob, free int) {
 			var next *waitingJob
 			for i := range jobs {
 				j := &jobs[i]
-				if j.Class != class || j.granted >= j.Scans+j.Copies {
+				if j.Class != class || j.granted >= j.due() {
 					continue
 				}
 				if next == nil || j.Queued+j.granted < next.Queued+next.granted {
@@ -115,8 +138,27 @@ func share(jobs []waitingJob, free int) {
 	}
 }
 
-// take claims what was granted.
-func take(ctx context.Context, tx *sqlx.Tx, jobs []waitingJob) ([]work.Item, error) {
+// A grant is how many items of a kind a job is handed out.
+type grant struct {
+	kind work.Kind
+	n    int
+}
+
+// grants divides what the job was granted among its kinds of items.
+func (j waitingJob) grants() []grant {
+	left := j.granted
+	upto := func(n int) int {
+		n = min(n, left)
+		left -= n
+		return n
+	}
+	all := []grant{{work.Scan, upto(j.Scans)}, {work.Finish, upto(j.Finishes)}, {work.Begin, upto(j.Begins)}}
+	parts := upto(max(min(j.Parts, (left+1)/2), left-j.Copies))
+	return append(all, grant{work.Part, parts}, grant{work.Copy, upto(j.Copies)})
+}
+
+// take claims what was granted, and aborts.
+func take(ctx context.Context, tx *sqlx.Tx, site string, jobs []waitingJob, aborts int) ([]work.Item, error) {
 	const query = `
 		UPDATE items i
 		SET state = 'queued', epoch = i.epoch + 1, queued_at = now(), looked_at = now()
@@ -124,16 +166,15 @@ func take(ctx context.Context, tx *sqlx.Tx, jobs []waitingJob) ([]work.Item, err
 		WHERE i.id = ANY ($1) AND j.id = i.job_id
 		RETURNING i.epoch,` + itemColumns
 
-	var ids []int64
+	ids, err := lockAborts(ctx, tx, site, aborts)
+	if err != nil {
+		return nil, err
+	}
 	level := map[work.JobID]int{} // of the window, per job
 	for _, j := range jobs {
 		level[j.Job] = j.Queued
-		scans := min(j.granted, j.Scans)
-		for _, part := range []struct {
-			kind work.Kind
-			n    int
-		}{{work.Scan, scans}, {work.Copy, j.granted - scans}} {
-			due, err := lockDue(ctx, tx, j.Job, part.kind, part.n)
+		for _, g := range j.grants() {
+			due, err := lockDue(ctx, tx, j.Job, g.kind, g.n)
 			if err != nil {
 				return nil, err
 			}
@@ -147,7 +188,7 @@ func take(ctx context.Context, tx *sqlx.Tx, jobs []waitingJob) ([]work.Item, err
 	if err := tx.SelectContext(ctx, &rows, query, pq.Array(ids)); err != nil {
 		return nil, err
 	}
-	return itemsOf(inTurns(rows, level))
+	return assemble(ctx, tx, inTurns(rows, level))
 }
 
 // lockDue locks up to n ready items of a job and returns their ids. It is a
@@ -169,16 +210,41 @@ func lockDue(ctx context.Context, tx *sqlx.Tx, job work.JobID, kind work.Kind, n
 	return ids, err
 }
 
+// lockAborts locks up to n ready aborts of a site and returns their ids.
+func lockAborts(ctx context.Context, tx *sqlx.Tx, site string, n int) (ids []int64, err error) {
+	const query = `
+		SELECT id
+		FROM items
+		WHERE site = $1 AND kind = 'abort' AND state = 'ready' AND not_before <= now()
+		ORDER BY not_before, id
+		LIMIT $2
+		FOR UPDATE SKIP LOCKED`
+
+	if n <= 0 {
+		return nil, nil
+	}
+	err = tx.SelectContext(ctx, &ids, query, site, n)
+	return ids, err
+}
+
 // inTurns sorts claimed rows as they are to be published: by class, then so
 // that jobs take turns, beginning with those that have the fewest items in
-// the window.
+// the window. The parts of a job take turns with its copies.
 func inTurns(rows []itemRow, level map[work.JobID]int) []itemRow {
 	classes := work.Classes()
-	slices.SortFunc(rows, func(a, b itemRow) int {
-		return cmp.Or(
-			// Scan sorts behind copy as a word, and goes before it.
-			-cmp.Compare(a.Kind, b.Kind),
-			cmp.Compare(a.ID, b.ID))
+	byRank := func(a, b itemRow) int { return cmp.Compare(rank(a.Kind), rank(b.Kind)) }
+	slices.SortFunc(rows, func(a, b itemRow) int { return cmp.Or(byRank(a, b), cmp.Compare(a.ID, b.ID)) })
+	type sort struct {
+		job  work.JobID
+		kind work.Kind
+	}
+	nth, count := make(map[work.ItemID]int, len(rows)), map[sort]int{}
+	for _, r := range rows {
+		nth[r.ID] = count[sort{r.Job, r.Kind}]
+		count[sort{r.Job, r.Kind}]++
+	}
+	slices.SortStableFunc(rows, func(a, b itemRow) int {
+		return cmp.Or(byRank(a, b), cmp.Compare(nth[a.ID], nth[b.ID]))
 	})
 	turn := make(map[work.ItemID]int, len(rows))
 	for _, r := range rows {
@@ -192,6 +258,17 @@ func inTurns(rows []itemRow, level map[work.JobID]int) []itemRow {
 			cmp.Compare(a.Job, b.Job))
 	})
 	return rows
+}
+
+// rank says which items of a job go before which.
+func rank(k work.Kind) int {
+	switch k {
+	case work.Scan:
+		return 0
+	case work.Finish, work.Begin, work.Abort:
+		return 1
+	}
+	return 2
 }
 
 // Release makes queued items ready again: those that could not be published.

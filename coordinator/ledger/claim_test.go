@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -256,5 +257,52 @@ func TestOverdue(t *testing.T) {
 	b.must(b.Requeued(b.ctx(), []work.Item{it}))
 	if got := b.text(`SELECT state || epoch FROM tranship.items WHERE id = $1`, it.ID); got != "done2" {
 		t.Errorf("the item is %s, want done2", got)
+	}
+}
+
+// TestClaimBigObjects: finishes and begins go first, parts and copies take
+// turns, and nothing new is begun while there are parts to move.
+func TestClaimBigObjects(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.create(split)
+	sizes := map[string]int64{"one": 100, "big1": 500, "big2": 500}
+	b.record(sized(b.claimOne(), sizes))
+	begins := b.claim(10)
+	b.record(opens(begins[0], "u0"), opens(begins[1], "u1"), opens(begins[2], "u2"))
+	one := b.claim(11)
+	kinds := func(items []work.Item) string {
+		words := make([]string, len(items))
+		for i, it := range items {
+			words[i] = string(it.Kind)
+		}
+		return strings.Join(words, " ")
+	}
+	if got := kinds(one); got != strings.TrimSpace(strings.Repeat("part ", 11)) {
+		t.Fatalf("claimed %s, want 11 parts", got)
+	}
+	b.must(b.Release(b.ctx(), one))
+
+	id := b.ready(3)
+	b.exec(`UPDATE tranship.items SET job_id = 1 WHERE job_id = $1`, id) // beside the parts
+	b.exec(`UPDATE tranship.jobs SET state = 'paused' WHERE id = $1`, id)
+	b.exec(`INSERT INTO tranship.items (job_id, kind, site, state, objects_count, first_key, last_key, objects)
+		VALUES (1, 'begin', 'default', 'ready', 1, 'k', 'k', '[{"key":"k","size":500}]')`)
+	items := b.claim(6)
+	if got := kinds(items); got != "part copy part copy part copy" && got != "copy part copy part copy part" {
+		t.Errorf("claimed %s, want parts and copies by turns, and no begin", got)
+	}
+	items = append(items, b.claim(20)...)
+	if got := kinds(items[6:]); got != "begin part part part part part part part part" {
+		t.Errorf("claimed %s, want the begin and the other parts", got)
+	}
+	for _, it := range items {
+		if it.Kind == work.Part && it.Upload.ID == one[0].Upload.ID {
+			b.record(stored(it))
+		}
+	}
+	b.must(b.Release(b.ctx(), items))
+	if got := kinds(b.claim(2)); !strings.HasPrefix(got, "finish ") {
+		t.Errorf("claimed %s, want the finish first", got)
 	}
 }

@@ -116,11 +116,12 @@ func setState(ctx context.Context, tx *sqlx.Tx, id work.JobID, state work.JobSta
 
 // closeCanceled closes the open items of a canceled job in steps, for there
 // may be very many, and notes when it is finished. Claim and Record leave the
-// items of canceled jobs alone, so there will be no new ones.
+// items of canceled jobs alone, so there will be no new ones. Their uploads are
+// left to Janitor.
 func (l *Ledger) closeCanceled(ctx context.Context, id work.JobID) error {
 	// An item may go back from queued to ready between two steps: hence the loop.
 	for {
-		for _, state := range []work.ItemState{work.Ready, work.Queued} {
+		for _, state := range []work.ItemState{work.Waiting, work.Ready, work.Queued} {
 			if err := l.cancelItems(ctx, id, state); err != nil {
 				return fmt.Errorf("cancel the items of job %d: %w", id, err)
 			}
@@ -138,7 +139,7 @@ func (l *Ledger) closeCanceled(ctx context.Context, id work.JobID) error {
 func (l *Ledger) cancelItems(ctx context.Context, id work.JobID, state work.ItemState) error {
 	const query = `
 		WITH few AS (
-			SELECT id FROM items WHERE job_id = $1 AND state = $2 LIMIT 10000
+			SELECT id FROM items WHERE job_id = $1 AND state = $2 AND kind <> 'abort' LIMIT 10000
 		), locked AS (
 			SELECT id FROM items WHERE id = ANY (ARRAY (SELECT id FROM few)) AND state = $2 ORDER BY id FOR UPDATE
 		)
@@ -168,7 +169,8 @@ func (l *Ledger) finishCanceled(ctx context.Context, id work.JobID) (bool, error
 	const query = `
 		UPDATE jobs j
 		SET finished_at = coalesce(j.finished_at, now())
-		WHERE j.id = $1 AND j.state = 'canceled'` + noOpenItem
+		WHERE j.id = $1 AND j.state = 'canceled'` + noOpenItem + `
+		AND NOT EXISTS (SELECT FROM items i WHERE i.job_id = j.id AND i.state = 'waiting')`
 
 	var n int64
 	err := l.inTx(ctx, func(tx *sqlx.Tx) error {

@@ -16,9 +16,30 @@
 //
 //	item
 //	 insert ──▶ ready ──claim──▶ queued ──result──▶ done
-//	              ▲                │  │  └─given up─▶ dead (a scan) ──retry──▶ ready
-//	              └───release──────┘  └─page of a scan─▶ queued
-//	            (ready | queued) ──cancel──▶ canceled
+//	              ▲                │  │  └─given up─▶ dead (a scan, a part, an abort)
+//	              ├───release──────┘  └─page of a scan─▶ queued
+//	              └───last part──── waiting (a finish)
+//	 a dead scan ──retry──▶ ready
+//	 (waiting | ready | queued) ──cancel──▶ canceled
+//
+// A big object travels in parts, and each step is an item. The object itself
+// is in the begin, then in the finish, and nowhere else:
+//
+//	begin ──copied, skipped──▶ done, as a copy
+//	  └──upload opened──▶ done (begun); finish waits, one part item for each part
+//	part ──stored──▶ done, one less is left; at 0 the finish is ready
+//	  ├──passing fault──▶ done; the same part again, attempt + 1
+//	  └──given up──▶ dead; the other parts canceled, the finish decided on
+//	finish ──copied──▶ done
+//	  ├──passing fault──▶ done; another finish of the same upload, attempt + 1
+//	  ├──upload gone, object corrupt or changed──▶ done; a begin, attempt + 1
+//	  └──given up──▶ done (failed)
+//
+//	upload
+//	 begin ──▶ open ──finish──▶ finished
+//	             ├──given up──▶ abandoned ──┐
+//	             └──its job ended───────────┴─Janitor─▶ aborting ──abort──▶ aborted
+//	 a result that is late or not the only one ──▶ abandoned   └─given up─▶ orphaned
 //
 // The rules that make it hold:
 //
@@ -26,14 +47,21 @@
 //     are there. A failure counts only from the current epoch or a later one.
 //     Everything else is a repeat and changes nothing.
 //   - An object is in exactly one item that is not done with it. A done item
-//     hands objects on (outcome retry or changed) only together with the
+//     hands objects on (outcome retry, changed or begun) only together with the
 //     insertion of the items that carry them; a constraint makes each closed
 //     batch account for all of its objects.
+//   - A part is there once: its result lies in its row, and what is left of its
+//     upload changes under the lock of the job. So a finish is ready exactly
+//     when all parts are there, whoever recorded them.
+//   - Every upload that a result names has a row until it is known to be closed
+//     at the target. Aborts are no part of their job: they are handed out
+//     whatever its state and do not keep it from ending.
 //   - A job's counters change in the transaction that changes what they count.
 //     A job ends only if they add up and equal what its items say.
 //   - An event is written in the transaction of the change that it tells of.
 //
-// Transactions take their locks in one order: jobs by id, then items by id.
+// Transactions take their locks in one order: jobs by id, then items by id,
+// then uploads by id.
 // Claiming skips locked items instead, so it waits for nobody. Recording locks
 // the job first: what is canceled at that moment stays canceled.
 //

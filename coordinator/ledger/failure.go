@@ -62,28 +62,21 @@ func (l *Ledger) FailureTally(ctx context.Context, id work.JobID) ([]work.Tally,
 		JOIN failures f ON f.id = t.first
 		ORDER BY t.n DESC, t.fault`
 
-	return l.tally(ctx, query, id)
+	tallies, err := l.tally(ctx, query, id)
+	if err != nil {
+		return nil, fmt.Errorf("count failures of job %d: %w", id, err)
+	}
+	return tallies, nil
 }
 
-// SkipTally counts the skipped objects of a job by reason, the most frequent
-// first.
-func (l *Ledger) SkipTally(ctx context.Context, id work.JobID) ([]work.Tally, error) {
-	const query = `
-		SELECT reason AS name, objects AS count, example AS keybytes, '' AS text
-		FROM skips
-		WHERE job_id = $1
-		ORDER BY objects DESC, reason`
-
-	return l.tally(ctx, query, id)
-}
-
-func (l *Ledger) tally(ctx context.Context, query string, id work.JobID) ([]work.Tally, error) {
+// tally runs a query that counts.
+func (l *Ledger) tally(ctx context.Context, query string, args ...any) ([]work.Tally, error) {
 	var rows []struct {
 		work.Tally
 		KeyBytes []byte
 	}
-	if err := l.db.SelectContext(ctx, &rows, query, id); err != nil {
-		return nil, fmt.Errorf("count objects of job %d by reason: %w", id, err)
+	if err := l.db.SelectContext(ctx, &rows, query, args...); err != nil {
+		return nil, err
 	}
 	tallies := make([]work.Tally, len(rows))
 	for i, r := range rows {

@@ -11,10 +11,12 @@ import (
 	"github.com/tranship/tranship/internal/work"
 )
 
-// noOpenItem is a condition on jobs AS j.
+// noOpenItem is a condition on jobs AS j. Aborts outlive their job. A finish
+// that waits is open with its parts; without any it must not hold up the
+// balance, which would show it.
 const noOpenItem = `
-		AND NOT EXISTS (SELECT FROM items i WHERE i.job_id = j.id AND i.state = 'ready')
-		AND NOT EXISTS (SELECT FROM items i WHERE i.job_id = j.id AND i.state = 'queued')`
+		AND NOT EXISTS (SELECT FROM items i WHERE i.job_id = j.id AND i.state = 'ready' AND i.kind <> 'abort')
+		AND NOT EXISTS (SELECT FROM items i WHERE i.job_id = j.id AND i.state = 'queued' AND i.kind <> 'abort')`
 
 // FinishJobs ends the running jobs of which nothing is open and returns them:
 // failed if a range could not be listed, incomplete if objects failed,
@@ -101,7 +103,7 @@ func (l *Ledger) finishJob(ctx context.Context, id work.JobID) (job work.Job, en
 
 // endOf returns how a job without open items ends, and why if it failed.
 func endOf(ctx context.Context, tx *sqlx.Tx, b work.Balance) (work.JobState, string, error) {
-	const query = `SELECT fault, error FROM items WHERE job_id = $1 AND state = 'dead' ORDER BY id LIMIT 1`
+	const query = `SELECT fault, error FROM items WHERE job_id = $1 AND state = 'dead' AND kind = 'scan' ORDER BY id LIMIT 1`
 
 	var dead struct{ Fault, Error string }
 	err := tx.GetContext(ctx, &dead, query, b.Job)
@@ -165,7 +167,7 @@ func balance(ctx context.Context, q sqlx.QueryerContext, id work.JobID) (work.Ba
 				coalesce(sum(i.skipped), 0) AS skipped,
 				coalesce(sum(i.failed), 0) AS failed,
 				coalesce(sum(i.objects_count) FILTER (WHERE i.state <> 'done'), 0) AS open,
-				count(*) FILTER (WHERE i.state IN ('ready', 'queued')) AS openitems
+				count(*) FILTER (WHERE i.state IN ('ready', 'queued') AND i.kind <> 'abort') AS openitems
 			FROM items i
 			WHERE i.job_id = j.id
 		) c

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 
@@ -25,19 +26,22 @@ type itemRow struct {
 	Options []byte
 	Spec    []byte
 	Objects []byte
+	Upload  sql.NullInt64 // in table uploads
+	N       int
 }
 
 // itemColumns are the columns of an itemRow but its epoch, of items AS i and
 // jobs AS j.
 const itemColumns = `
 	i.job_id AS job, i.id, i.kind, j.class, i.site, i.attempt,
-	j.source, j.target, j.options, i.spec, i.objects`
+	j.source, j.target, j.options, i.spec, i.objects, i.upload, coalesce(i.n, 0) AS n`
 
 // item decodes the row. Objects and options that were not read stay empty.
 func (r itemRow) item() (work.Item, error) {
 	it := work.Item{
 		Job: r.Job, ID: r.ID, Kind: r.Kind, Class: r.Class, Site: r.Site,
 		Epoch: r.Epoch, Attempt: r.Attempt, Source: r.Source, Target: r.Target,
+		N: r.N,
 	}
 	if err := json.Unmarshal(r.Options, &it.Options); err != nil {
 		return work.Item{}, fmt.Errorf("read the options of job %d: %w", r.Job, err)
@@ -54,18 +58,6 @@ func (r itemRow) item() (work.Item, error) {
 		}
 	}
 	return it, nil
-}
-
-func itemsOf(rows []itemRow) ([]work.Item, error) {
-	items := make([]work.Item, 0, len(rows))
-	for _, r := range rows {
-		it, err := r.item()
-		if err != nil {
-			return nil, err
-		}
-		items = append(items, it)
-	}
-	return items, nil
 }
 
 // A tally counts the objects of an item by what became of them.
@@ -90,17 +82,22 @@ func tallyOf(outcomes []work.ObjectOutcome) tally {
 
 // A newRow is an item to insert.
 type newRow struct {
-	item  work.NewItem
-	job   work.JobID
-	site  string
-	agent string // whose result brought a row that is born done
+	item   work.NewItem
+	job    work.JobID
+	site   string
+	agent  string  // whose result brought a row that is born done
+	upload *upload // of a part, a finish or an abort
+	waits  bool    // a finish, for its parts
 
 	id work.ItemID // set by insertItems
 }
 
 func (r newRow) state() work.ItemState {
-	if r.item.Outcomes != nil {
+	switch {
+	case r.item.Outcomes != nil:
 		return work.Done
+	case r.waits:
+		return work.Waiting
 	}
 	return work.Ready
 }
@@ -136,44 +133,65 @@ func jsonOf(v any, there bool) (string, error) {
 
 // insertItems inserts the rows in one statement and gives them their ids.
 func insertItems(ctx context.Context, tx *sqlx.Tx, rows []newRow) error {
-	const ids = `SELECT nextval('tranship.items_id_seq') FROM generate_series(1, $1)`
-	const query = `
-		INSERT INTO items (
-			id, job_id, kind, site, state, attempt, not_before, objects_count,
-			copied, skipped, failed, bytes, first_key, last_key, spec, objects, result, agent, done_at)
-		SELECT
-			id, job_id, kind, site, state, attempt, now() + delay * interval '1 microsecond', objects_count,
-			copied, skipped, failed, bytes,
-			CASE WHEN objects_count > 0 THEN first_key END, CASE WHEN objects_count > 0 THEN last_key END,
-			nullif(spec, '')::jsonb, nullif(objects, '')::jsonb, nullif(result, '')::jsonb,
-			agent, CASE WHEN state = 'done' THEN now() END
-		FROM unnest(
-			$1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::bigint[], $8::integer[],
-			$9::integer[], $10::integer[], $11::integer[], $12::bigint[], $13::bytea[], $14::bytea[],
-			$15::text[], $16::text[], $17::text[], $18::text[])
-		AS new (
-			id, job_id, kind, site, state, attempt, delay, objects_count,
-			copied, skipped, failed, bytes, first_key, last_key, spec, objects, result, agent)`
+	if err := nameItems(ctx, tx, rows); err != nil {
+		return err
+	}
+	return insertNamed(ctx, tx, rows)
+}
+
+// nameItems gives rows that are to be inserted their ids.
+func nameItems(ctx context.Context, tx *sqlx.Tx, rows []newRow) error {
+	const query = `SELECT nextval('tranship.items_id_seq') FROM generate_series(1, $1)`
 
 	if len(rows) == 0 {
 		return nil
 	}
 	var fresh []int64
-	if err := tx.SelectContext(ctx, &fresh, ids, len(rows)); err != nil {
+	if err := tx.SelectContext(ctx, &fresh, query, len(rows)); err != nil {
 		return fmt.Errorf("take item ids: %w", err)
 	}
-	var c itemArrays
 	for i := range rows {
 		rows[i].id = work.ItemID(fresh[i])
-		if err := c.add(rows[i]); err != nil {
-			return fmt.Errorf("write an item of job %d: %w", rows[i].job, err)
+	}
+	return nil
+}
+
+// insertNamed inserts rows that have their ids. The uploads that they belong
+// to must be there.
+func insertNamed(ctx context.Context, tx *sqlx.Tx, rows []newRow) error {
+	const query = `
+		INSERT INTO items (
+			id, job_id, kind, site, state, attempt, not_before, objects_count,
+			copied, skipped, failed, bytes, first_key, last_key, spec, objects, result, agent, upload, n, done_at)
+		SELECT
+			id, job_id, kind, site, state, attempt, now() + delay * interval '1 microsecond', objects_count,
+			copied, skipped, failed, bytes,
+			CASE WHEN objects_count > 0 THEN first_key END, CASE WHEN objects_count > 0 THEN last_key END,
+			nullif(spec, '')::jsonb, nullif(objects, '')::jsonb, nullif(result, '')::jsonb,
+			agent, nullif(upload, 0), nullif(n, 0), CASE WHEN state = 'done' THEN now() END
+		FROM unnest(
+			$1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::bigint[], $8::integer[],
+			$9::integer[], $10::integer[], $11::integer[], $12::bigint[], $13::bytea[], $14::bytea[],
+			$15::text[], $16::text[], $17::text[], $18::text[], $19::bigint[], $20::integer[])
+		AS new (
+			id, job_id, kind, site, state, attempt, delay, objects_count,
+			copied, skipped, failed, bytes, first_key, last_key, spec, objects, result, agent, upload, n)`
+
+	if len(rows) == 0 {
+		return nil
+	}
+	var c itemArrays
+	for _, r := range rows {
+		if err := c.add(r); err != nil {
+			return fmt.Errorf("write an item of job %d: %w", r.job, err)
 		}
 	}
 	_, err := tx.ExecContext(ctx, query,
 		pq.Array(c.ids), pq.Array(c.jobs), pq.Array(c.kinds), pq.Array(c.sites), pq.Array(c.states), pq.Array(c.attempts),
 		pq.Array(c.delays), pq.Array(c.counts), pq.Array(c.copied), pq.Array(c.skipped), pq.Array(c.failed),
 		pq.Array(c.bytes), pq.Array(c.first), pq.Array(c.last),
-		pq.Array(c.specs), pq.Array(c.objects), pq.Array(c.results), pq.Array(c.agents))
+		pq.Array(c.specs), pq.Array(c.objects), pq.Array(c.results), pq.Array(c.agents),
+		pq.Array(c.uploads), pq.Array(c.ns))
 	if err != nil {
 		return fmt.Errorf("insert %d items: %w", len(rows), err)
 	}
@@ -182,11 +200,11 @@ func insertItems(ctx context.Context, tx *sqlx.Tx, rows []newRow) error {
 
 // itemArrays are the columns of rows to insert.
 type itemArrays struct {
-	ids, jobs, delays, bytes                  []int64
-	kinds, sites, states, agents              []string
-	attempts, counts, copied, skipped, failed []int32
-	first, last                               [][]byte
-	specs, objects, results                   []string
+	ids, jobs, delays, bytes, uploads             []int64
+	kinds, sites, states, agents                  []string
+	attempts, counts, copied, skipped, failed, ns []int32
+	first, last                                   [][]byte
+	specs, objects, results                       []string
 }
 
 func (c *itemArrays) add(r newRow) error {
@@ -203,6 +221,10 @@ func (c *itemArrays) add(r newRow) error {
 	if err != nil {
 		return err
 	}
+	var upload int64
+	if r.upload != nil {
+		upload = r.upload.ID
+	}
 	first, last := keysOf(n.Objects)
 	t := tallyOf(n.Outcomes)
 	c.ids, c.jobs = append(c.ids, int64(r.id)), append(c.jobs, int64(r.job))
@@ -214,5 +236,6 @@ func (c *itemArrays) add(r newRow) error {
 	c.copied, c.skipped, c.failed = append(c.copied, int32(t.copied)), append(c.skipped, int32(t.skipped)), append(c.failed, int32(t.failed))
 	c.first, c.last = append(c.first, first), append(c.last, last)
 	c.specs, c.objects, c.results = append(c.specs, spec), append(c.objects, objects), append(c.results, result)
+	c.uploads, c.ns = append(c.uploads, upload), append(c.ns, int32(n.N))
 	return nil
 }

@@ -21,6 +21,7 @@ const jobColumns = `
 	j.submitted_by AS submittedby, j.created_at AS createdat, j.started_at AS begun, j.finished_at AS ended,
 	j.planned, j.copied, j.skipped, j.failed, j.open, j.retries,
 	j.planned_bytes AS plannedbytes, j.done_bytes AS donebytes, j.moved_bytes AS movedbytes,
+	j.report AS found,
 	EXISTS (SELECT FROM items i WHERE i.job_id = j.id AND i.state = 'ready' AND i.kind = 'scan')
 	OR EXISTS (SELECT FROM items i WHERE i.job_id = j.id AND i.state = 'queued' AND i.kind = 'scan') AS scanning`
 
@@ -28,6 +29,7 @@ const jobColumns = `
 type jobRow struct {
 	work.Job
 	Choices []byte // Options
+	Found   []byte // Report
 	Begun   sql.NullTime
 	Ended   sql.NullTime
 }
@@ -36,6 +38,11 @@ func (r jobRow) job() (work.Job, error) {
 	j := r.Job
 	if err := json.Unmarshal(r.Choices, &j.Options); err != nil {
 		return work.Job{}, fmt.Errorf("read the options of job %d: %w", j.ID, err)
+	}
+	if r.Found != nil {
+		if err := json.Unmarshal(r.Found, &j.Report); err != nil {
+			return work.Job{}, fmt.Errorf("read the report of job %d: %w", j.ID, err)
+		}
 	}
 	j.CreatedAt = j.CreatedAt.UTC()
 	j.StartedAt, j.FinishedAt = timeOf(r.Begun), timeOf(r.Ended)
@@ -201,15 +208,20 @@ func (l *Ledger) OpenJob(ctx context.Context, source, target string, o work.Opti
 	return job, err == nil, err
 }
 
-// ActiveSites lists the sites that running jobs have open items for.
+// ActiveSites lists the sites that running jobs have open items for, and those
+// that have uploads to abort.
 func (l *Ledger) ActiveSites(ctx context.Context) ([]string, error) {
 	const query = `
-		SELECT DISTINCT j.site
+		SELECT j.site
 		FROM jobs j
 		WHERE j.state = 'running' AND (
 			EXISTS (SELECT FROM items i WHERE i.job_id = j.id AND i.state = 'ready')
 			OR EXISTS (SELECT FROM items i WHERE i.job_id = j.id AND i.state = 'queued'))
-		ORDER BY j.site`
+		UNION
+		SELECT site
+		FROM items
+		WHERE kind = 'abort' AND state IN ('ready', 'queued')
+		ORDER BY site`
 
 	var sites []string
 	if err := l.db.SelectContext(ctx, &sites, query); err != nil {

@@ -57,7 +57,7 @@ func (l *Ledger) itemsWith(ctx context.Context, q work.ObjectQuery, begin int64)
 	const query = `
 		SELECT id
 		FROM items
-		WHERE (job_id, id) >= ($1, $2) AND job_id <= $1 AND kind = 'copy'
+		WHERE (job_id, id) >= ($1, $2) AND job_id <= $1 AND kind IN ('copy', 'begin', 'finish')
 		AND last_key >= $3 AND ($4::bytea IS NULL OR first_key < $4)`
 	const order = `
 		ORDER BY job_id, id
@@ -92,7 +92,7 @@ func (l *Ledger) objectsIn(ctx context.Context, q work.ObjectQuery, items []int6
 	const query = `
 		SELECT item_id AS item, position, key_bytes AS keybytes, size, coalesce(etag, '') AS etag,
 			coalesce(outcome, '') AS outcome, coalesce(reason, '') AS reason, coalesce(proof, '') AS proof,
-			coalesce(checksum, '') AS checksum, attempt, agent, at, coalesce(error, '') AS error
+			coalesce(checksum, '') AS checksum, coalesce(dropped, '') AS dropped, attempt, agent, at, coalesce(error, '') AS error
 		FROM objects
 		WHERE job_id = $1 AND item_id = ANY ($2)
 		AND (item_id, position) > ($3, $4)
@@ -102,13 +102,13 @@ func (l *Ledger) objectsIn(ctx context.Context, q work.ObjectQuery, items []int6
 		LIMIT $8`
 
 	var rows []struct {
-		Item                                                 work.ItemID
-		Position                                             int
-		KeyBytes                                             []byte
-		Size                                                 int64
-		ETag, Outcome, Reason, Proof, Checksum, Agent, Error string
-		Attempt                                              int
-		At                                                   sql.NullTime
+		Item                                                          work.ItemID
+		Position                                                      int
+		KeyBytes                                                      []byte
+		Size                                                          int64
+		ETag, Outcome, Reason, Proof, Checksum, Dropped, Agent, Error string
+		Attempt                                                       int
+		At                                                            sql.NullTime
 	}
 	err := l.db.SelectContext(ctx, &rows, query, q.Job, pq.Array(items), at.ID, at.N, []byte(q.Prefix), q.Open, string(q.Outcome), limit)
 	if err != nil {
@@ -122,7 +122,7 @@ func (l *Ledger) objectsIn(ctx context.Context, q work.ObjectQuery, items []int6
 		}
 		objects[i] = objectRow{Position: r.Position, ObjectRow: work.ObjectRow{
 			Job: q.Job, Item: r.Item, Key: string(r.KeyBytes), Size: r.Size, ETag: r.ETag, Outcome: work.Outcome(r.Outcome),
-			Reason: r.Reason, Proof: r.Proof, Checksum: r.Checksum, Attempt: r.Attempt, Agent: r.Agent, At: done, Error: r.Error,
+			Reason: r.Reason, Proof: r.Proof, Checksum: r.Checksum, Dropped: r.Dropped, Attempt: r.Attempt, Agent: r.Agent, At: done, Error: r.Error,
 		}}
 	}
 	return objects, nil

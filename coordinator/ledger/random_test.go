@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -22,6 +23,7 @@ type world struct {
 	seen   []work.Item   // that agents have, or had
 	inbox  []work.Result // not recorded yet
 	honest bool          // agents succeed in all they do
+	opened int           // uploads
 }
 
 // TestRandom does things at random and looks after each of them whether every
@@ -36,11 +38,11 @@ func TestRandom(t *testing.T) {
 	t.Logf("to repeat: LEDGER_TEST_SEED=%d", seed)
 	w := &world{bench: setup(t), rng: rand.New(rand.NewPCG(seed, 1)), source: map[work.JobID][]string{}}
 	for range 2 {
-		id := w.create(func(n *work.NewJob) { n.Options.MaxAttempts = 3 })
+		id := w.create(func(n *work.NewJob) { n.Options.MaxAttempts, n.Options.Split = 3, 7 })
 		w.jobs = append(w.jobs, id)
 		w.source[id] = w.keys(100)
 	}
-	steps := []func(){w.hand, w.hand, w.work, w.work, w.work, w.collect, w.collect, w.collect, w.release, w.reconcile, w.control, w.again}
+	steps := []func(){w.hand, w.hand, w.work, w.work, w.work, w.collect, w.collect, w.collect, w.release, w.reconcile, w.control, w.again, w.tidyUp}
 	for range 300 {
 		steps[w.rng.IntN(len(steps))]()
 		if _, err := w.FinishJobs(w.ctx()); err != nil {
@@ -52,6 +54,7 @@ func TestRandom(t *testing.T) {
 		}
 	}
 	w.finishAll()
+	w.abortAll()
 }
 
 // keys makes up to n keys of few and odd bytes.
@@ -88,13 +91,17 @@ func (w *world) do(it work.Item) {
 		results = []work.Result{result(it, work.Result{Fault: fault, Error: "no"})}
 	case it.Kind == work.Scan:
 		results = w.list(it)
+	case it.Kind == work.Part || it.Kind == work.Abort || it.Kind == work.Begin && w.rng.IntN(4) > 0:
+		results = []work.Result{w.step(it)}
+	case it.Kind == work.Finish && !w.honest && w.rng.IntN(8) == 0:
+		results = []work.Result{gone(it)}
 	default:
 		r := all(it, "copied")
 		for i := range r.Outcomes {
 			if w.honest {
 				break
 			}
-			words := []string{"copied", "copied", "copied", "copied", "copied", "skipped", "retry transient", "failed denied", "changed changed"}
+			words := []string{"copied", "copied", "copied", "copied", "copied", "skipped", "retry transient", "retry corrupt", "failed denied", "changed changed"}
 			r.Outcomes[i] = outcomes(it, words[w.rng.IntN(len(words))]).Outcomes[0]
 		}
 		results = []work.Result{r}
@@ -103,6 +110,67 @@ func (w *world) do(it work.Item) {
 	if w.rng.IntN(4) == 0 {
 		w.inbox = append(w.inbox, results...)
 	}
+}
+
+// step does what has no outcome: an upload opened or aborted, or a part.
+func (w *world) step(it work.Item) work.Result {
+	switch {
+	case it.Kind == work.Begin:
+		w.opened++
+		r := opens(it, fmt.Sprintf("upload %d", w.opened))
+		r.Upload.Part = 1 + int64(w.rng.IntN(4))
+		return r
+	case it.Kind == work.Abort:
+		return result(it, work.Result{})
+	case w.honest || w.rng.IntN(8) > 0:
+		return stored(it)
+	case w.rng.IntN(2) == 0:
+		return gone(it)
+	}
+	return faulty(it, []work.Fault{work.Transient, work.Corrupt, work.SrcChanged, work.NotFound}[w.rng.IntN(4)])
+}
+
+// tidyUp has useless uploads aborted.
+func (w *world) tidyUp() {
+	_, err := w.Janitor(w.ctx(), 0)
+	w.must(err)
+}
+
+// abortAll lets all aborts end and looks whether every upload did.
+func (w *world) abortAll() {
+	for w.tidyUp(); ; {
+		items := w.claim(1000)
+		lost, err := w.Overdue(w.ctx(), 0, 1000)
+		w.must(err)
+		if len(items)+len(lost) == 0 {
+			break
+		}
+		w.must(w.Requeued(w.ctx(), lost))
+		for _, it := range append(items, lost...) {
+			w.record1(w.step(it))
+		}
+	}
+	for _, id := range w.jobs {
+		w.balanced(id)
+	}
+	const open = `SELECT count(*) FROM tranship.uploads WHERE state NOT IN ('finished', 'aborted', 'orphaned')`
+	if n := w.text(open); n != "0" {
+		w.t.Errorf("%s uploads are left open", n)
+	}
+	w.t.Logf("uploads by state: %s", w.text(`SELECT string_agg(state || ' ' || n, ', ')
+		FROM (SELECT state, count(*) AS n FROM tranship.uploads GROUP BY state) counted`))
+	const torn = `
+		SELECT count(*) FROM tranship.uploads u
+		WHERE u.state = 'finished' AND (u.parts_left <> 0 OR u.parts <> (
+			SELECT count(*) FROM tranship.items i WHERE i.upload = u.id AND i.kind = 'part' AND i.result IS NOT NULL))`
+	if n := w.text(torn); n != "0" {
+		w.t.Errorf("%s uploads were finished without all of their parts", n)
+	}
+}
+
+func (w *world) record1(r work.Result) {
+	_, err := w.Record(w.ctx(), []work.Result{r}, decide)
+	w.must(err)
 }
 
 // list returns the pages of a scan. The last leaves something over at times.

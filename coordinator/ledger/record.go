@@ -14,13 +14,15 @@ import (
 // of them changed something. What becomes of each is up to decide, which must
 // look at nothing but its arguments: the item as its row says, whose range
 // begins behind what was applied of it, and whose objects are there only if
-// the result names a fault or an outcome other than copied and skipped.
+// the result opens an upload, or names a fault or an outcome other than copied
+// and skipped.
 //
 // Recording a result twice, late, or of an item that is closed or unknown
 // changes nothing and is no error: a caller may repeat any batch. A success or
 // a page counts for an open item whatever its epoch; a failure counts only
 // from the item's current epoch on. Results of one item are applied in the
-// order given.
+// order given. An upload that a result opens and that nothing comes of, for the
+// result is late or not the only one, is recorded as one to be aborted.
 //
 // A result that cannot be applied is recorded as a failure of its item
 // (work.Internal) and logged; it does not keep the others from being recorded.
@@ -101,9 +103,25 @@ func poisoned(r work.Result, reason error) work.Result {
 // recordTx applies the results to the rows in memory and writes what changed.
 func (l *Ledger) recordTx(ctx context.Context, tx *sqlx.Tx, results []work.Result, decide decider) (changed int, err error) {
 	b, err := loadBatch(ctx, tx, results)
-	if err != nil || len(b.rows) == 0 {
+	if err != nil {
 		return 0, err
 	}
+	if len(b.rows) > 0 {
+		if changed, err = l.applyAll(ctx, tx, b, results, decide); err != nil {
+			return 0, err
+		}
+	}
+	if changed > 0 {
+		if err := b.write(ctx, tx); err != nil {
+			return 0, err
+		}
+	}
+	strays, err := keepStrays(ctx, tx, results)
+	return changed + strays, err
+}
+
+// applyAll applies the results to the rows in memory.
+func (l *Ledger) applyAll(ctx context.Context, tx *sqlx.Tx, b *batch, results []work.Result, decide decider) (changed int, err error) {
 	if err := b.loadObjects(ctx, tx, b.wanting(results)); err != nil {
 		return 0, err
 	}
@@ -111,10 +129,11 @@ func (l *Ledger) recordTx(ctx context.Context, tx *sqlx.Tx, results []work.Resul
 		did, err := b.apply(r, decide)
 		if err != nil {
 			l.log.ErrorContext(ctx, "result refused", "job_id", r.Job, "item", r.Item, "agent", r.Agent, "epoch", r.Epoch, "err", err)
-			if err := b.loadObjects(ctx, tx, []int64{int64(r.Item)}); err != nil {
+			bad := poisoned(r, err)
+			if err := b.loadObjects(ctx, tx, b.wanting([]work.Result{bad})); err != nil {
 				return 0, err
 			}
-			if did, err = b.apply(poisoned(r, err), decide); err != nil {
+			if did, err = b.apply(bad, decide); err != nil {
 				l.log.ErrorContext(ctx, "result dropped", "job_id", r.Job, "item", r.Item, "agent", r.Agent, "epoch", r.Epoch, "err", err)
 			}
 		}
@@ -122,8 +141,5 @@ func (l *Ledger) recordTx(ctx context.Context, tx *sqlx.Tx, results []work.Resul
 			changed++
 		}
 	}
-	if changed == 0 {
-		return 0, nil
-	}
-	return changed, b.write(ctx, tx)
+	return changed, nil
 }

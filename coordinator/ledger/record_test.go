@@ -74,11 +74,11 @@ func TestPageOfSkippedObjects(t *testing.T) {
 	if j := b.job(id); j.DoneBytes != 1+3 || j.PlannedBytes != 6 {
 		t.Errorf("done %d of %d bytes, want 4 of 6", j.DoneBytes, j.PlannedBytes)
 	}
-	tally, err := b.SkipTally(b.ctx(), id)
+	tally, err := b.Remarks(b.ctx(), id, work.AboutSkipped)
 	b.must(err)
 	want := []work.Tally{{Name: "etag", Count: 1, Key: "a"}, {Name: "size", Count: 1, Key: "c"}}
 	if !reflect.DeepEqual(tally, want) {
-		t.Errorf("SkipTally = %+v, want %+v", tally, want)
+		t.Errorf("Remarks = %+v, want %+v", tally, want)
 	}
 	it := b.claimOne()
 	if len(it.Objects) != 1 || it.Objects[0].Key != "b" {
@@ -87,11 +87,11 @@ func TestPageOfSkippedObjects(t *testing.T) {
 	b.record(all(it, "skipped"))
 	b.counts(id, 3, 0, 3, 0, 0)
 	b.finish(id, work.Succeeded)
-	tally, err = b.SkipTally(b.ctx(), id)
+	tally, err = b.Remarks(b.ctx(), id, work.AboutSkipped)
 	b.must(err)
 	want[0].Count = 2
 	if !reflect.DeepEqual(tally, want) {
-		t.Errorf("SkipTally = %+v, want %+v", tally, want)
+		t.Errorf("Remarks = %+v, want %+v", tally, want)
 	}
 }
 

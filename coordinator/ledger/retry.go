@@ -135,9 +135,16 @@ func takeFailures(ctx context.Context, tx *sqlx.Tx, q work.RetryQuery, last int6
 }
 
 // handOn marks the failed objects in their done items as handed on and inserts
-// the items that carry them: one for each, within the bounds of the old one.
+// the items that carry them: one for each, within the bounds of the old one,
+// and one for each big object.
 func handOn(ctx context.Context, tx *sqlx.Tx, job work.JobID, failed []takenFailure) error {
-	const read = `SELECT id, site, objects, result FROM items WHERE id = ANY ($1) ORDER BY id FOR UPDATE`
+	const read = `
+		SELECT i.id, i.site, i.objects, i.result, j.options
+		FROM items i
+		JOIN jobs j ON j.id = i.job_id
+		WHERE i.id = ANY ($1)
+		ORDER BY i.id
+		FOR UPDATE OF i`
 	const write = `
 		UPDATE items i
 		SET result = u.result::jsonb, failed = i.failed - u.n, handed = i.handed + u.n
@@ -169,7 +176,13 @@ func handOn(ctx context.Context, tx *sqlx.Tx, job work.JobID, failed []takenFail
 			return fmt.Errorf("take objects out of item %d: %w", r.ID, err)
 		}
 		ids, results, counts = append(ids, int64(r.ID)), append(results, result), append(counts, int32(len(objects)))
-		fresh = append(fresh, newRow{item: work.NewItem{Kind: work.Copy, Attempt: 1, Objects: objects}, job: job, site: r.Site})
+		items, err := r.carriers(objects)
+		if err != nil {
+			return fmt.Errorf("read the options of job %d: %w", job, err)
+		}
+		for _, n := range items {
+			fresh = append(fresh, newRow{item: n, job: job, site: r.Site})
+		}
 	}
 	if _, err := tx.ExecContext(ctx, write, pq.Array(ids), pq.Array(results), pq.Array(counts)); err != nil {
 		return err
@@ -179,9 +192,29 @@ func handOn(ctx context.Context, tx *sqlx.Tx, job work.JobID, failed []takenFail
 
 // A doneItem is a closed batch.
 type doneItem struct {
-	ID              work.ItemID
-	Site            string
-	Objects, Result []byte
+	ID                       work.ItemID
+	Site                     string
+	Objects, Result, Options []byte
+}
+
+// carriers returns the items in which objects travel at their first attempt.
+func (d doneItem) carriers(objects []work.Object) (items []work.NewItem, err error) {
+	var options work.Options
+	if err := json.Unmarshal(d.Options, &options); err != nil {
+		return nil, err
+	}
+	var small []work.Object
+	for _, o := range objects {
+		if kind := options.KindFor(o.Size); kind != work.Copy {
+			items = append(items, work.NewItem{Kind: kind, Attempt: 1, Objects: []work.Object{o}})
+			continue
+		}
+		small = append(small, o)
+	}
+	if len(small) > 0 {
+		items = append(items, work.NewItem{Kind: work.Copy, Attempt: 1, Objects: small})
+	}
+	return items, nil
 }
 
 // without returns the item's result with some objects marked as handed on, and

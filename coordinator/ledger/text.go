@@ -21,7 +21,7 @@ func plain(s string) string {
 func plainOutcomes(outcomes []work.ObjectOutcome) []work.ObjectOutcome {
 	isText := func(o work.ObjectOutcome) bool {
 		return work.IsText(o.Reason) && work.IsText(o.Proof) && work.IsText(o.Checksum) &&
-			work.IsText(string(o.Fault)) && work.IsText(o.Error)
+			work.IsText(o.Dropped) && work.IsText(string(o.Fault)) && work.IsText(o.Error)
 	}
 	cloned := false
 	for i, o := range outcomes {
@@ -31,7 +31,7 @@ func plainOutcomes(outcomes []work.ObjectOutcome) []work.ObjectOutcome {
 		if !cloned {
 			outcomes, cloned = slices.Clone(outcomes), true
 		}
-		o.Reason, o.Proof, o.Checksum = plain(o.Reason), plain(o.Proof), plain(o.Checksum)
+		o.Reason, o.Proof, o.Checksum, o.Dropped = plain(o.Reason), plain(o.Proof), plain(o.Checksum), plain(o.Dropped)
 		o.Fault, o.Error = work.Fault(plain(string(o.Fault))), plain(o.Error)
 		outcomes[i] = o
 	}

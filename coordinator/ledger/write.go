@@ -3,9 +3,11 @@ package ledger
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
@@ -25,16 +27,6 @@ type failureRow struct {
 	agent    string
 }
 
-type skipReason struct {
-	job    work.JobID
-	reason string
-}
-
-type skipCount struct {
-	objects int64
-	example string
-}
-
 // addFailures remembers the failed ones of an item's objects.
 func (b *batch) addFailures(job work.JobID, item work.ItemID, born int, outcomes []work.ObjectOutcome, objects []work.Object, attempts int, agent string) {
 	for i, o := range outcomes {
@@ -44,39 +36,34 @@ func (b *batch) addFailures(job work.JobID, item work.ItemID, born int, outcomes
 	}
 }
 
-// skip counts a skipped object, whose key may not be known.
-func (b *batch) skip(job work.JobID, reason, key string) {
-	at := skipReason{job, plain(reason)}
-	s := b.skips[at]
-	if s == nil {
-		s = new(skipCount)
-		b.skips[at] = s
-	}
-	s.objects++
-	if s.example == "" {
-		s.example = key
-	}
-}
-
 // write puts the changes into the database, in a handful of statements however
 // many there are.
 func (b *batch) write(ctx context.Context, tx *sqlx.Tx) error {
 	if err := b.updateItems(ctx, tx); err != nil {
 		return fmt.Errorf("update items: %w", err)
 	}
-	if err := insertItems(ctx, tx, b.inserts); err != nil {
+	if err := nameItems(ctx, tx, b.inserts); err != nil {
 		return err
+	}
+	if err := b.insertUploads(ctx, tx); err != nil {
+		return fmt.Errorf("insert uploads: %w", err)
+	}
+	if err := insertNamed(ctx, tx, b.inserts); err != nil {
+		return err
+	}
+	if err := b.updateUploads(ctx, tx); err != nil {
+		return fmt.Errorf("update uploads: %w", err)
 	}
 	if err := b.insertFailures(ctx, tx); err != nil {
 		return fmt.Errorf("insert failures: %w", err)
 	}
-	if err := b.countSkips(ctx, tx); err != nil {
-		return fmt.Errorf("count skipped objects: %w", err)
-	}
 	if err := b.updateJobs(ctx, tx); err != nil {
 		return fmt.Errorf("update the counters of jobs: %w", err)
 	}
-	return nil
+	if err := b.writeReports(ctx, tx); err != nil {
+		return fmt.Errorf("keep what is known of the stores: %w", err)
+	}
+	return b.tellOrphans(ctx, tx)
 }
 
 func (b *batch) updateItems(ctx context.Context, tx *sqlx.Tx) error {
@@ -145,30 +132,10 @@ func (b *batch) insertFailures(ctx context.Context, tx *sqlx.Tx) error {
 	return err
 }
 
-func (b *batch) countSkips(ctx context.Context, tx *sqlx.Tx) error {
-	const query = `
-		INSERT INTO skips AS s (job_id, reason, objects, example)
-		SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bytea[])
-		ON CONFLICT (job_id, reason) DO UPDATE SET
-			objects = s.objects + excluded.objects,
-			example = CASE WHEN s.example = '' THEN excluded.example ELSE s.example END`
-
-	if len(b.skips) == 0 {
-		return nil
-	}
-	var jobs, objects []int64
-	var reasons []string
-	var examples [][]byte
-	for at, s := range b.skips {
-		jobs, reasons = append(jobs, int64(at.job)), append(reasons, at.reason)
-		objects, examples = append(objects, s.objects), append(examples, []byte(s.example))
-	}
-	_, err := tx.ExecContext(ctx, query, pq.Array(jobs), pq.Array(reasons), pq.Array(objects), pq.Array(examples))
-	return err
-}
-
+// updateJobs adds to the counters of jobs and to what is counted beside them.
 func (b *batch) updateJobs(ctx context.Context, tx *sqlx.Tx) error {
 	const query = `
+		WITH remarked AS (` + addRemarks + `)
 		UPDATE jobs j
 		SET started_at = coalesce(j.started_at, now()),
 			planned = j.planned + u.planned, copied = j.copied + u.copied, skipped = j.skipped + u.skipped,
@@ -176,11 +143,14 @@ func (b *batch) updateJobs(ctx context.Context, tx *sqlx.Tx) error {
 			planned_bytes = j.planned_bytes + u.planned_bytes, done_bytes = j.done_bytes + u.done_bytes,
 			moved_bytes = j.moved_bytes + u.moved_bytes
 		FROM unnest(
-			$1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-			$7::bigint[], $8::bigint[], $9::bigint[])
+			$6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[],
+			$12::bigint[], $13::bigint[], $14::bigint[])
 		AS u (id, planned, copied, skipped, failed, retries, planned_bytes, done_bytes, moved_bytes)
 		WHERE j.id = u.id`
 
+	if len(b.jobs) == 0 {
+		return nil
+	}
 	ids := slices.SortedFunc(maps.Keys(b.jobs), func(a, b work.JobID) int { return cmp.Compare(a, b) })
 	var cols [9][]int64
 	for _, id := range ids {
@@ -191,10 +161,39 @@ func (b *batch) updateJobs(ctx context.Context, tx *sqlx.Tx) error {
 			cols[i] = append(cols[i], n)
 		}
 	}
-	args := make([]any, len(cols))
+	args := b.remarkArgs()
 	for i := range cols {
-		args[i] = pq.Array(cols[i])
+		args = append(args, pq.Array(cols[i]))
 	}
 	_, err := tx.ExecContext(ctx, query, args...)
 	return err
+}
+
+// mostReport bounds the JSON of a report.
+const mostReport = 256 << 10
+
+// report remembers what an agent found out about the stores of a job.
+func (b *batch) report(row *openItem, r *work.Report) {
+	if r == nil {
+		return
+	}
+	told := *r
+	told.Agent = row.agent
+	text, err := json.Marshal(told)
+	if err != nil || len(text) > mostReport {
+		return // the job does as well without
+	}
+	if b.reports == nil {
+		b.reports = map[work.JobID]string{}
+	}
+	b.reports[row.Job] = strings.ReplaceAll(string(text), `\u0000`, `\ufffd`) // which jsonb refuses
+}
+
+func (b *batch) writeReports(ctx context.Context, tx *sqlx.Tx) error {
+	for id, text := range b.reports {
+		if _, err := tx.ExecContext(ctx, `UPDATE jobs SET report = $2 WHERE id = $1`, id, text); err != nil {
+			return err
+		}
+	}
+	return nil
 }

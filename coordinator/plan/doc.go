@@ -14,13 +14,26 @@
 //
 // What a scan becomes, page by page:
 //
-//	scan ──page──▶ copy items, born-done items of skipped objects; cursor moves
+//	scan ──page──▶ copy items, a begin for each big object, born-done items of
+//	               objects skipped or failed; cursor moves
 //	     ──last──▶ the same, scan items for what it leaves over; done
 //	     ──fault─▶ a scan item for the range that is left, attempt + 1; or dead
 //
 // What a copy becomes:
 //
 //	copy ──result─▶ done; per fault one item for the objects to try again
+//
+// What a big object becomes:
+//
+//	begin  ──upload──▶ its finish, which waits, and a part item for each part
+//	       ──else────▶ as a copy
+//	part   ──stored──▶ done
+//	       ──fault───▶ the part again, attempt + 1; or dead
+//	finish ──result──▶ done, or failed and the upload abandoned
+//	       ──passing─▶ the finish again, attempt + 1; the upload is kept
+//	       ──changed, corrupt, upload gone──▶ a begin, attempt + 1; abandoned
+//	       ──a part is dead──▶ the same, or failed; abandoned
+//	abort  ──result──▶ done; the abort again, attempt + 1; or dead
 //
 // Whether to try again is read off the fault alone. The package is pure: it
 // has no clock, no state and no randomness but the Jitter it is given, and it

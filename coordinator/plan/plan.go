@@ -18,18 +18,27 @@ type Planner struct {
 // Decide returns what becomes of item in view of the result r.
 //
 // The item's Objects must be filled in unless every outcome of r is copied or
-// skipped; the item's Range must begin at the scan's cursor.
+// skipped; the item's Range must begin at the scan's cursor. A finish whose
+// part was given up is decided on with a result of kind part, which says why.
 func (p Planner) Decide(item work.Item, r work.Result) work.Verdict {
 	switch item.Kind {
 	case work.Scan:
 		return p.scan(item, r)
 	case work.Copy:
 		return p.copy(item, r)
+	case work.Begin:
+		return p.begin(item, r)
+	case work.Part:
+		return p.part(item, r)
+	case work.Finish:
+		return p.finish(item, r)
+	case work.Abort:
+		return p.abort(item, r)
 	}
 	return work.Verdict{} // a kind of a newer version: its coordinators decide
 }
 
-// copy decides on a batch of objects.
+// copy decides on a batch of objects, or on a begin that opened no upload.
 func (p Planner) copy(item work.Item, r work.Result) work.Verdict {
 	if r.Fault == "" && allThere(r.Outcomes) {
 		return work.Verdict{State: work.Done, Outcomes: r.Outcomes}
@@ -50,29 +59,55 @@ func (p Planner) copy(item work.Item, r work.Result) work.Verdict {
 	}
 
 	v := work.Verdict{State: work.Done, Outcomes: slices.Clone(outcomes)}
-	handed := make(map[work.Fault][]work.Object)
+	handed := make(map[work.Fault][]handedOn)
 	for i, o := range v.Outcomes {
 		o = settle(o, item.Attempt, item.Options.MaxAttempts)
 		v.Outcomes[i] = o
 		if o.Outcome.Final() {
 			continue
 		}
-		object := item.Objects[i]
+		h := handedOn{item.Objects[i], item.Options.KindFor(item.Objects[i].Size)}
 		if o.Outcome == work.Changed {
-			object.ETag = "" // the agent looks afresh
+			h = handedOn{afresh(h.object), item.Kind} // how big it is now is not known
 		}
-		handed[o.Fault] = append(handed[o.Fault], object)
+		handed[o.Fault] = append(handed[o.Fault], h)
 	}
-	// One item per fault, so that each waits as long as its fault asks for. A
-	// part of a batch keeps the limits that the batch kept.
 	for _, f := range work.Faults() {
-		if objects := handed[f]; len(objects) > 0 {
-			v.Items = append(v.Items, work.NewItem{
-				Kind: work.Copy, Attempt: item.Attempt + 1, Delay: p.delay(f, item.Attempt), Objects: objects,
-			})
-		}
+		v.Items = append(v.Items, again(handed[f], item.Attempt+1, p.delay(f, item.Attempt))...)
 	}
 	return v
+}
+
+// A handedOn is an object for a further attempt and the kind of item that it
+// is to travel in.
+type handedOn struct {
+	object work.Object
+	kind   work.Kind
+}
+
+// again returns the items for objects handed on after the same fault, so that
+// each waits as long as its fault asks for: one for those to copy, which keeps
+// the limits that the batch kept, and one for each that is big.
+func again(handed []handedOn, attempt int, delay time.Duration) []work.NewItem {
+	var items []work.NewItem
+	var small []work.Object
+	for _, h := range handed {
+		if h.kind == work.Copy {
+			small = append(small, h.object)
+			continue
+		}
+		items = append(items, work.NewItem{Kind: h.kind, Attempt: attempt, Delay: delay, Objects: []work.Object{h.object}})
+	}
+	if len(small) > 0 {
+		items = append(items, work.NewItem{Kind: work.Copy, Attempt: attempt, Delay: delay, Objects: small})
+	}
+	return items
+}
+
+// afresh returns an object whose version is gone: the agent looks first.
+func afresh(o work.Object) work.Object {
+	o.ETag = ""
+	return o
 }
 
 // settle turns what an agent says of an object into its outcome: final, or

@@ -141,8 +141,11 @@ func (f *fleet) work() {
 func (f *fleet) found(p *work.Page, keys []string) {
 	for _, k := range keys {
 		o := work.Found{Object: work.Object{Key: k, Size: int64(f.rnd.IntN(3)) * work.MaxItemBytes / 2}}
-		if len(k)%3 == 0 {
+		switch len(k) % 4 {
+		case 0:
 			o.Skip = "etag"
+		case 3:
+			o.Fail = "archived"
 		}
 		p.Found = append(p.Found, o)
 	}
@@ -158,18 +161,21 @@ func (f *fleet) record(t *testing.T, r work.Result) {
 	if v.State == "" {
 		return
 	}
-	last := map[bool]string{}
+	last := map[string]string{} // by the sort of item
 	for _, n := range v.Items {
 		if n.Kind == work.Scan {
 			f.insert(n)
 			continue
 		}
+		sort := string(n.Kind)
+		if n.Outcomes != nil {
+			sort = "settled"
+		}
 		for _, o := range n.Objects {
-			done := n.Outcomes != nil
-			if o.Key <= last[done] || o.Key <= item.Range.After {
-				t.Fatalf("%q planned after %q, cursor %q", o.Key, last[done], item.Range.After)
+			if o.Key <= last[sort] || o.Key <= item.Range.After {
+				t.Fatalf("%q planned after %q, cursor %q", o.Key, last[sort], item.Range.After)
 			}
-			last[done] = o.Key
+			last[sort] = o.Key
 			f.planned = append(f.planned, o.Key)
 		}
 	}
@@ -184,12 +190,14 @@ func (f *fleet) record(t *testing.T, r work.Result) {
 
 // FuzzBatches checks the limits of an item on random objects.
 func FuzzBatches(f *testing.F) {
-	f.Add(uint64(1), "key", 300, int64(1), 0)
-	f.Add(uint64(2), "\xff\x00<&>\u2028\"\\\x7f", 1000, int64(1<<20), 3)
-	f.Add(uint64(3), "é", 700, int64(work.MaxItemBytes), 2)
-	f.Fuzz(func(t *testing.T, seed uint64, key string, n int, size int64, skipEvery int) {
+	f.Add(uint64(1), "key", 300, int64(1), 0, int64(0))
+	f.Add(uint64(2), "\xff\x00<&>\u2028\"\\\x7f", 1000, int64(1<<20), 3, int64(1<<19))
+	f.Add(uint64(3), "é", 700, int64(work.MaxItemBytes), 2, int64(1<<40))
+	f.Add(uint64(4), "z", 900, int64(work.MaxItemBytes*2), 5, int64(0))
+	f.Fuzz(func(t *testing.T, seed uint64, key string, n int, size int64, skipEvery int, split int64) {
 		rnd := rand.New(rand.NewPCG(seed, 2))
 		item := scanItem(1, "", "")
+		item.Options.Split = split
 		item.Source, item.Target = "s3://source/"+key, "s3://target/"+key
 		if len(key) > 1024 || n < 0 || n > 1000 || size < 0 || size > 1<<50 {
 			t.Skip("no listing looks like this")
@@ -202,21 +210,24 @@ func FuzzBatches(f *testing.F) {
 			if skipEvery > 0 && i%skipEvery == 0 {
 				listed[i].Skip = "etag"
 			}
+			if skipEvery > 1 && i%skipEvery == 1 {
+				listed[i].Fail = "archived " + key
+			}
 		}
-		checkBatches(t, item, listed, batches(envelope(item), listed))
+		checkBatches(t, item, listed, batches(item.Options, envelope(item), listed))
 	})
 }
 
 func checkBatches(t *testing.T, scan work.Item, listed []work.Found, items []work.NewItem) {
 	t.Helper()
-	var toCopy, skipped []work.Object
+	planned := map[string][]work.Object{}
 	for _, n := range items {
 		var bytes int64
 		for _, o := range n.Objects {
 			bytes += o.Size
 		}
 		message := scan
-		message.Kind, message.Range, message.Objects = work.Copy, nil, n.Objects
+		message.Kind, message.Range, message.Objects = n.Kind, nil, n.Objects
 		message.ID, message.Job, message.Epoch = 1<<62, 1<<62, 1<<30
 		wire, err := message.Encode()
 		if err != nil {
@@ -225,6 +236,8 @@ func checkBatches(t *testing.T, scan work.Item, listed []work.Found, items []wor
 		switch {
 		case len(n.Objects) == 0 || len(n.Objects) > work.MaxItemObjects:
 			t.Fatalf("item of %d objects", len(n.Objects))
+		case n.Kind == work.Begin && (len(n.Objects) != 1 || n.Outcomes != nil):
+			t.Fatalf("begin of %d objects with %d outcomes", len(n.Objects), len(n.Outcomes))
 		case n.Outcomes == nil && bytes > work.MaxItemBytes && len(n.Objects) > 1:
 			t.Fatalf("item of %d objects with %d bytes", len(n.Objects), bytes)
 		case len(wire) > work.MaxItemJSON && len(n.Objects) > 1:
@@ -232,24 +245,32 @@ func checkBatches(t *testing.T, scan work.Item, listed []work.Found, items []wor
 		case n.Outcomes != nil && len(n.Outcomes) != len(n.Objects):
 			t.Fatalf("%d outcomes for %d objects", len(n.Outcomes), len(n.Objects))
 		}
-		if n.Outcomes != nil {
-			skipped = append(skipped, n.Objects...)
-		} else {
-			toCopy = append(toCopy, n.Objects...)
+		for i, o := range n.Objects {
+			sort := string(n.Kind)
+			if n.Outcomes != nil {
+				sort = string(n.Outcomes[i].Outcome)
+			}
+			planned[sort] = append(planned[sort], o)
 		}
 	}
 	for _, f := range listed {
-		from := &toCopy
-		if f.Skip != "" {
-			from = &skipped
+		sort := string(scan.Options.KindFor(f.Size))
+		switch {
+		case f.Fail != "":
+			sort = string(work.Failed)
+		case f.Skip != "":
+			sort = string(work.Skipped)
 		}
-		if len(*from) == 0 || (*from)[0] != f.Object {
+		from := planned[sort]
+		if len(from) == 0 || from[0] != f.Object {
 			t.Fatalf("%q is not planned in its place", f.Key)
 		}
-		*from = (*from)[1:]
+		planned[sort] = from[1:]
 	}
-	if len(toCopy)+len(skipped) > 0 {
-		t.Fatalf("planned what was not listed: %d and %d", len(toCopy), len(skipped))
+	for sort, more := range planned {
+		if len(more) > 0 {
+			t.Fatalf("planned what was not listed: %d %s", len(more), sort)
+		}
 	}
 }
 
@@ -261,7 +282,7 @@ func TestBatchesAreFull(t *testing.T) {
 		small[i].Key = fmt.Sprintf("images/2026/%08d.jpeg", i)
 		small[i].ETag, small[i].Size = "d41d8cd98f00b204e9800998ecf8427e", 16<<10
 	}
-	items := batches(envelope(scanItem(1, "", "")), small)
+	items := batches(work.Options{}, envelope(scanItem(1, "", "")), small)
 	checkBatches(t, scanItem(1, "", ""), small, items)
 	if len(items) != 4 {
 		t.Errorf("1000 small objects became %d items, want 4", len(items))
@@ -271,7 +292,7 @@ func TestBatchesAreFull(t *testing.T) {
 		for i := range large {
 			large[i].Size = size
 		}
-		if items := batches(0, large); len(items) != 5 {
+		if items := batches(work.Options{Split: work.MaxItemBytes + 2}, 0, large); len(items) != 5 {
 			t.Errorf("5 objects of %d bytes became %d items, want 5", size, len(items))
 		}
 	}
@@ -279,7 +300,7 @@ func TestBatchesAreFull(t *testing.T) {
 	for i := range half {
 		half[i].Size = work.MaxItemBytes / 2
 	}
-	if items := batches(0, half); len(items) != 3 {
+	if items := batches(work.Options{}, 0, half); len(items) != 3 {
 		t.Errorf("5 objects of half the limit became %d items, want 3", len(items))
 	}
 }

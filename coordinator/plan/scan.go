@@ -13,7 +13,9 @@ func (p Planner) scan(item work.Item, r work.Result) work.Verdict {
 	}
 	switch {
 	case r.Fault != "":
-		return p.scanFailed(item, r.Fault, r.Error)
+		v := p.scanFailed(item, r.Fault, r.Error)
+		v.Report = r.Report // it may say what to choose
+		return v
 	case r.Page == nil:
 		return p.scanFailed(item, work.Internal, "agent reported a scan without a page")
 	case Early(item, r) || late(*item.Range, *r.Page):
@@ -22,7 +24,9 @@ func (p Planner) scan(item work.Item, r work.Result) work.Verdict {
 	if err := checkPage(*item.Range, *r.Page); err != nil {
 		return p.scanFailed(item, work.Internal, err.Error())
 	}
-	return applyPage(item, *r.Page)
+	v := applyPage(item, *r.Page)
+	v.Report = r.Report
+	return v
 }
 
 // Early reports whether r is a page that begins behind the scan's cursor:
@@ -90,7 +94,7 @@ func applyPage(item work.Item, page work.Page) work.Verdict {
 			v.Cursor = max(v.Cursor, found[len(found)-1].Key)
 		}
 	}
-	v.Items = append(v.Items, batches(envelope(item), found)...)
+	v.Items = append(v.Items, batches(item.Options, envelope(item), found)...)
 	return v
 }
 

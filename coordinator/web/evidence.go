@@ -83,11 +83,16 @@ func (s *site) getTallies(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	skips, err := s.skips.get(r.Context(), id, s.Ledger.SkipTally)
+	skips, err := s.skips.get(r.Context(), id, s.skipped)
 	if err != nil {
 		return err
 	}
 	return answerJSON(w, api.Tallies{Failures: tallies(fails), Skips: tallies(skips)})
+}
+
+// skipped counts the objects of a job that were skipped, by reason.
+func (s *site) skipped(ctx context.Context, id work.JobID) ([]work.Tally, error) {
+	return s.Ledger.Remarks(ctx, id, work.AboutSkipped)
 }
 
 func tallies(rows []work.Tally) []api.Tally {

@@ -136,9 +136,12 @@ func (f *fake) FailureTally(_ context.Context, id work.JobID) ([]work.Tally, err
 	return tallies, nil
 }
 
-func (f *fake) SkipTally(_ context.Context, id work.JobID) ([]work.Tally, error) {
+func (f *fake) Remarks(_ context.Context, id work.JobID, about work.About) ([]work.Tally, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if about != work.AboutSkipped {
+		return nil, nil
+	}
 	return f.skips[id], nil
 }
 

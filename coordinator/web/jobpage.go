@@ -99,7 +99,7 @@ func (s *site) fillEvidence(ctx context.Context, v *jobView) error {
 		s.Log.WarnContext(ctx, "job not balanced", "job", id, "err", err)
 	}
 	var err error
-	if v.Skips, err = s.skips.get(ctx, id, s.Ledger.SkipTally); err != nil {
+	if v.Skips, err = s.skips.get(ctx, id, s.skipped); err != nil {
 		return err
 	}
 	if v.Job.Failed == 0 {

@@ -29,7 +29,9 @@ type Failures interface {
 // Objects reads what became of each object.
 type Objects interface {
 	Objects(ctx context.Context, q work.ObjectQuery) (objects []work.ObjectRow, next string, err error)
-	SkipTally(ctx context.Context, id work.JobID) ([]work.Tally, error)
+	// Remarks counts objects by why they were skipped, what they had to leave
+	// behind or how they are proved, the most frequent first.
+	Remarks(ctx context.Context, id work.JobID, about work.About) ([]work.Tally, error)
 	Balance(ctx context.Context, id work.JobID) (work.Balance, error)
 }
 

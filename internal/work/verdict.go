@@ -22,6 +22,11 @@ type Verdict struct {
 	// Part is kept with a part item that is done.
 	Part *StoredPart
 
+	// Abandon gives up the upload that the item belongs to: no more parts of it
+	// are moved, and it is to be aborted. Without it a finish that is not the
+	// end of its object keeps the upload for the finish in Items.
+	Abandon bool
+
 	// Report is kept with the job.
 	Report *Report
 
