@@ -136,10 +136,10 @@ func (c *Client) Objects(ctx context.Context, q work.ObjectQuery) (ObjectList, e
 	return l, err
 }
 
-// Tallies returns a job's failures by fault and its skips by reason.
+// Tallies counts a job's objects by what became of them.
 func (c *Client) Tallies(ctx context.Context, id work.JobID) (Tallies, error) {
 	var t Tallies
-	err := c.get(ctx, "count the failures of job "+id.String(), jobPath(id, "tallies"), nil, &t)
+	err := c.get(ctx, "count the objects of job "+id.String(), jobPath(id, "tallies"), nil, &t)
 	return t, err
 }
 

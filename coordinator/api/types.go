@@ -25,12 +25,19 @@ type NewJob struct {
 	Options Options    `json:"options,omitzero"`
 }
 
+// MinSplit is the least size, in bytes, from which a job may have its objects
+// cut into parts.
+const MinSplit = 8 << 20
+
 // Options are the choices of a new job. What is left out is chosen as
 // work.DefaultOptions does.
 type Options struct {
-	Verify      work.Verify  `json:"verify,omitempty"`
-	Compare     work.Compare `json:"compare,omitempty"`
-	MaxAttempts int          `json:"max_attempts,omitempty"`
+	Verify      work.Verify    `json:"verify,omitempty"`
+	Compare     work.Compare   `json:"compare,omitempty"`
+	MaxAttempts int            `json:"max_attempts,omitempty"`
+	Split       int64          `json:"split,omitempty"` // bytes; at least MinSplit
+	Class       work.ClassRule `json:"class,omitempty"` // storage class at the target
+	Carry       work.Carry     `json:"carry,omitempty"`
 }
 
 // A Job is a job and how fast it goes. A listing and the answer to a command
@@ -87,13 +94,17 @@ type ObjectList struct {
 	Next    string   `json:"next,omitempty"`
 }
 
-// A Tally is a number of failures or skips of one sort, with an example.
+// A Tally is a number of objects of one sort, with an example.
 type Tally struct{ work.Tally }
 
-// Tallies are the failures of a job by fault and its skips by reason.
+// Tallies count the objects of a job: those that failed by fault, those that
+// were skipped by reason, those that left something behind by what it was, and
+// those that were copied by their proof.
 type Tallies struct {
 	Failures []Tally `json:"failures"`
 	Skips    []Tally `json:"skips"`
+	Dropped  []Tally `json:"dropped"`
+	Proofs   []Tally `json:"proofs"`
 }
 
 // A Balance is the proof of a job's counters.

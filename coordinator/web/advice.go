@@ -51,6 +51,7 @@ func attention(failing []string, open, ended []jobRow, agents []agentRow, now ti
 			Do: "Jobs wait and go on by themselves once it does.", CLI: "journalctl -u tranship-coordinator"})
 	}
 	list = append(list, unmanned(open, agents)...)
+	list = append(list, troubled(agents)...)
 	list = append(list, silent(agents, now)...)
 	list = append(list, stalls(open, agents)...)
 	for _, j := range open {
@@ -113,6 +114,33 @@ func unmanned(open []jobRow, agents []agentRow) []notice {
 		}
 		list = append(list, notice{Bad: true, Text: fmt.Sprintf("%s: no agent takes work at site %q.", text, site),
 			Do: fmt.Sprintf("Start an agent that has site: %s in its configuration.", site), CLI: "tranship agent", Href: "/agents"})
+	}
+	return list
+}
+
+// troubled lists what keeps agents from working, the agents of one trouble
+// together.
+func troubled(agents []agentRow) []notice {
+	names := map[string][]string{}
+	var troubles []string
+	for _, a := range agents {
+		if !a.Stuck() {
+			continue
+		}
+		if names[a.Trouble] == nil {
+			troubles = append(troubles, a.Trouble)
+		}
+		names[a.Trouble] = append(names[a.Trouble], clean(a.Agent))
+	}
+	var list []notice
+	for _, trouble := range troubles {
+		who := names[trouble]
+		text, do := "Agent "+who[0]+" cannot work: ", "Its work waits, or goes to others. Once the cause is mended it goes on by itself."
+		if len(who) > 1 {
+			do = "Their work waits, or goes to others. Once the cause is mended they go on by themselves."
+			text = fmt.Sprintf("%d agents cannot work (%s): ", len(who), strings.Join(who[:min(len(who), 5)], ", "))
+		}
+		list = append(list, notice{Bad: true, Text: text + clean(trouble) + ".", Do: do, Href: "/agents"})
 	}
 	return list
 }

@@ -210,12 +210,13 @@ func TestBrowser(t *testing.T) {
 	pages := []page{
 		{"overview", "/", "#open", "product images"},
 		{"job", "/jobs/7", "#counters", "250,000 planned = 151,210 copied + 12,400 skipped + 37 failed + 86,353 open"},
+		{"job-report", "/jobs/7", "#report", "What the target cannot hold"},
 		{"objects", "/jobs/7/objects", "main", `"bad\x00\xff"`},
 		{"jobs", "/jobs", "#jobs", "archive-2019"},
 		{"job-incomplete", "/jobs/4", "#progress", "91,214"},
 		{"job-failed", "/jobs/2", "#head", "folder is not there"},
 		{"failures", "/jobs/7/failures", "main", `"eu/\u202egpj.exe#3"`},
-		{"agents", "/agents", "#agents", "west-1"},
+		{"agents", "/agents", "#agents", "the credentials have expired"},
 		{"problems", "/problems", "main", "idempotency_key_reused"},
 	}
 	for _, look := range []struct {

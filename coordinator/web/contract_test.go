@@ -76,16 +76,20 @@ func TestContract(t *testing.T) {
 		}
 	}
 	nj := api.NewJob{Name: "n", Source: "s3://a/b", Target: "file:///c", Site: "here", Class: work.Hi,
-		Options: api.Options{Verify: work.VerifySize, Compare: work.CompareNone, MaxAttempts: 2}}
+		Options: api.Options{Verify: work.VerifySize, Compare: work.CompareNone, MaxAttempts: 2,
+			Split: 1 << 30, Class: "keep", Carry: "tags=fail"}}
 	checkRequest(t, "NewJob", nj)
 	job, replayed, err := c.CreateJob(ctx, nj, "")
 	must("create", err)
-	want := work.Options{Verify: work.VerifySize, Compare: work.CompareNone, MaxAttempts: 2}
+	want := work.Options{Verify: work.VerifySize, Compare: work.CompareNone, MaxAttempts: 2, Split: 1 << 30, Class: "keep", Carry: "tags=fail"}
 	if replayed || job.ID != 8 || job.Options != want || job.Class != work.Hi || job.Site != "here" || job.SubmittedBy != "ada@workstation" {
 		t.Errorf("created %+v, replayed %v", job, replayed)
 	}
-	_, err = c.Job(ctx, 7)
+	busy, err := c.Job(ctx, 7)
 	must("job", err)
+	if busy.Report == nil || busy.Report.Agent != "hub-1" || busy.Report.Losses[0].Policy != work.PolicyDrop {
+		t.Errorf("job 7 reports %+v", busy.Report)
+	}
 	list, err := c.Jobs(ctx, work.Running, api.Page{Limit: 2})
 	must("jobs", err)
 	if len(list.Jobs) != 2 || list.Jobs[0].ID != 8 || list.Next == "" {
@@ -157,7 +161,8 @@ func useEvidence(t *testing.T, b *bench) {
 		t.Errorf("open objects: %d, %v", len(open.Objects), err)
 	}
 	tallies, err := c.Tallies(ctx, 7)
-	if err != nil || len(tallies.Failures) != 3 || tallies.Failures[0].Count != 30 || tallies.Skips[0].Key != "eu/0100.jpg" {
+	if err != nil || len(tallies.Failures) != 3 || tallies.Failures[0].Count != 30 || tallies.Skips[0].Key != "eu/0100.jpg" ||
+		tallies.Dropped[0].Name != "tags" || tallies.Dropped[0].Count != 41007 || len(tallies.Proofs) != 4 || tallies.Proofs[3].Name != "size" {
 		t.Errorf("tallies: %+v, %v", tallies, err)
 	}
 	balance, err := c.Balance(ctx, 7)
@@ -173,7 +178,7 @@ func useEvidence(t *testing.T, b *bench) {
 		t.Errorf("events after the seventh: %+v, %v", events, err)
 	}
 	agents, err := c.Agents(ctx)
-	if err != nil || len(agents) != 4 || agents[0].Agent != "hub-2" {
+	if err != nil || len(agents) != 5 || agents[0].Agent != "hub-2" {
 		t.Errorf("agents: %+v, %v", agents, err)
 	}
 	which := api.Retry{Fault: work.Unsupported, Prefix: "bad\x00key\xff"}

@@ -42,10 +42,19 @@ func TestCreateRefuses(t *testing.T) {
 		{"name that turns", `{"name":"\u202e",` + good + `}`, "/name", "printed"},
 		{"site", `{"site":"a.b",` + good + `}`, "/site", "1 to 40"},
 		{"class", `{"class":"urgent",` + good + `}`, "/class", "hi, norm or lo"},
-		{"verify", `{"options":{"verify":"md6"},` + good + `}`, "/options/verify", "size, etag or checksum"},
+		{"verify", `{"options":{"verify":"md6"},` + good + `}`, "/options/verify", "size, etag, checksum or readback"},
 		{"compare", `{"options":{"compare":"vibes"},` + good + `}`, "/options/compare", "content, size or none"},
 		{"no attempts", `{"options":{"max_attempts":0},` + good + `}`, "/options/max_attempts", "from 1 to 100"},
 		{"many attempts", `{"options":{"max_attempts":101},` + good + `}`, "/options/max_attempts", "from 1 to 100"},
+		{"small split", `{"options":{"split":8388607},` + good + `}`, "/options/split", "at least 8388608 bytes (8 MiB), or 0"},
+		{"negative split", `{"options":{"split":-1},` + good + `}`, "/options/split", "at least 8388608"},
+		{"split in words", `{"options":{"split":"1GiB"},` + good + `}`, "/options/split", "must not be a string"},
+		{"storage class", `{"options":{"class":"COLD"},` + good + `}`, "/options/class", "write keep, or FROM=TO pairs"},
+		{"long storage class", `{"options":{"class":"` + strings.Repeat("x", maxRule+1) + `"},` + good + `}`, "/options/class", "longer"},
+		{"unknown field to carry", `{"options":{"carry":"acl=drop"},` + good + `}`, "/options/carry", "use headers, metadata, tags"},
+		{"unknown policy", `{"options":{"carry":"tags=lose"},` + good + `}`, "/options/carry", "use fail, skip or drop"},
+		{"keys dropped", `{"options":{"carry":"keys=drop"},` + good + `}`, "/options/carry", "use fail or skip"},
+		{"carry that turns", `{"options":{"carry":"\u202e"},` + good + `}`, "/options/carry", "printed"},
 		{"type", `{"source":5,"target":"s3://a"}`, "/source", "must not be a number"},
 		{"inner type", `{"options":{"max_attempts":"5"},` + good + `}`, "/options/max_attempts", "must not be a string"},
 		{"null", `{"name":null,` + good + `}`, "/name", "null"},
@@ -122,6 +131,28 @@ func TestCreateDefaults(t *testing.T) {
 	}
 	if got := resp.Header.Get("Location"); got != "/v1/jobs/1" {
 		t.Errorf("Location = %q", got)
+	}
+}
+
+// TestCreateChoices checks that choices arrive in the form in which they are
+// compared.
+func TestCreateChoices(t *testing.T) {
+	t.Parallel()
+	b := serve(t, newFake())
+	resp, text := b.do(t, "POST", "/v1/jobs", `{"source":"s3://a","target":"s3://b","options":{"verify":"readback","split":8388608,
+		"class":"STANDARD_IA=NEARLINE,*=STANDARD","carry":" tags=fail, archived=skip"}}`, "Content-Type", jsonType)
+	var j api.Job
+	if err := json.Unmarshal([]byte(text), &j); err != nil || resp.StatusCode != http.StatusCreated {
+		t.Fatalf("%s: %s", resp.Status, text)
+	}
+	want := work.Options{Verify: work.VerifyReadback, Compare: work.CompareContent, MaxAttempts: 5, Split: api.MinSplit,
+		Class: "STANDARD_IA=NEARLINE,*=STANDARD", Carry: "archived=skip,tags=fail"}
+	if j.Options != want {
+		t.Errorf("created with %+v, want %+v", j.Options, want)
+	}
+	_, text = b.do(t, "POST", "/v1/jobs", `{"source":"s3://a","target":"s3://b","options":{"split":0}}`, "Content-Type", jsonType)
+	if j = (api.Job{}); json.Unmarshal([]byte(text), &j) != nil || j.Options != work.DefaultOptions() {
+		t.Errorf("a split of 0 is not the default: %s", text)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
+	"time"
 
 	"github.com/tranship/tranship/coordinator/api"
 	"github.com/tranship/tranship/internal/work"
@@ -75,24 +76,50 @@ func (s *site) listObjects(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *site) getTallies(w http.ResponseWriter, r *http.Request) error {
-	id, err := s.knownJob(r)
+	ctx := r.Context()
+	j, err := s.pageJob(r)
 	if err != nil {
 		return err
 	}
-	fails, err := s.fails.get(r.Context(), id, s.Ledger.FailureTally)
+	fails, err := s.fails.get(ctx, j.ID, s.Ledger.FailureTally)
 	if err != nil {
 		return err
 	}
-	skips, err := s.skips.get(r.Context(), id, s.skipped)
-	if err != nil {
+	var more remarks
+	if err := s.readRemarks(ctx, j, &more); err != nil {
 		return err
 	}
-	return answerJSON(w, api.Tallies{Failures: tallies(fails), Skips: tallies(skips)})
+	return answerJSON(w, api.Tallies{Failures: tallies(fails),
+		Skips: tallies(more.Skips), Dropped: tallies(more.Dropped), Proofs: tallies(more.Proofs)})
 }
 
-// skipped counts the objects of a job that were skipped, by reason.
-func (s *site) skipped(ctx context.Context, id work.JobID) ([]work.Tally, error) {
-	return s.Ledger.Remarks(ctx, id, work.AboutSkipped)
+// remarks count a job's objects by what is remarked about them.
+type remarks struct {
+	Skips, Dropped, Proofs []work.Tally
+}
+
+// A remark is one of them. What is remembered of a running job must not outlive
+// its end, because then its counts are compared with these.
+type remark struct {
+	job   work.JobID
+	about work.About
+	ended time.Time
+}
+
+// readRemarks fills in the remarks about the objects of a job.
+func (s *site) readRemarks(ctx context.Context, j work.Job, into *remarks) error {
+	lists := map[work.About]*[]work.Tally{
+		work.AboutSkipped: &into.Skips, work.AboutDropped: &into.Dropped, work.AboutProof: &into.Proofs}
+	for about, list := range lists {
+		rows, err := s.remarks.get(ctx, remark{j.ID, about, j.FinishedAt}, func(ctx context.Context, r remark) ([]work.Tally, error) {
+			return s.Ledger.Remarks(ctx, r.job, r.about)
+		})
+		if err != nil {
+			return err
+		}
+		*list = rows
+	}
+	return nil
 }
 
 func tallies(rows []work.Tally) []api.Tally {

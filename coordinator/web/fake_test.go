@@ -27,7 +27,7 @@ type fake struct {
 	keys     map[string]created
 	failures []work.Failure
 	objects  []work.ObjectRow
-	skips    map[work.JobID][]work.Tally
+	remarks  map[work.About]map[work.JobID][]work.Tally
 	samples  map[work.JobID][]work.Sample
 	events   []work.Event
 	agents   []work.AgentRow
@@ -42,7 +42,8 @@ type created struct {
 
 func newFake() *fake {
 	return &fake{jobs: map[work.JobID]work.Job{}, keys: map[string]created{},
-		skips: map[work.JobID][]work.Tally{}, samples: map[work.JobID][]work.Sample{}}
+		remarks: map[work.About]map[work.JobID][]work.Tally{work.AboutSkipped: {}, work.AboutDropped: {}, work.AboutProof: {}},
+		samples: map[work.JobID][]work.Sample{}}
 }
 
 // tell adds a line to the audit log; the caller holds the mutex.
@@ -139,10 +140,7 @@ func (f *fake) FailureTally(_ context.Context, id work.JobID) ([]work.Tally, err
 func (f *fake) Remarks(_ context.Context, id work.JobID, about work.About) ([]work.Tally, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if about != work.AboutSkipped {
-		return nil, nil
-	}
-	return f.skips[id], nil
+	return f.remarks[about][id], nil
 }
 
 func (f *fake) Objects(_ context.Context, q work.ObjectQuery) ([]work.ObjectRow, string, error) {
@@ -343,8 +341,7 @@ func (f *fake) fillJob7() {
 		f.failures = append(f.failures, work.Failure{Job: 4, Item: 512, Key: fmt.Sprintf("2025/%05d.pdf", i), Fault: work.NotFound,
 			Message: "get: the object is not there", Attempts: 1, Agent: "hub-2", At: noon.Add(-4 * time.Hour)})
 	}
-	f.skips[4] = []work.Tally{{Name: "etag", Count: 200, Key: "2025/00020.pdf"}}
-	f.skips[7] = []work.Tally{{Name: "etag", Count: 12001, Key: "eu/0100.jpg"}, {Name: "size", Count: 399, Key: "us/9.jpg"}}
+	f.fillRemarks()
 	for i := range 120 {
 		o := work.ObjectRow{Job: 7, Item: 8000, Key: fmt.Sprintf("eu/%04d.jpg", i), Size: int64(1000 + i*7919), ETag: "9e107d9d372bb6826bd81d3542a419d6",
 			Attempt: 1, Outcome: work.Copied, Proof: "crc32c", Checksum: "crc32c:1f2e3d4c", Agent: "hub-1", At: noon.Add(-time.Hour)}
@@ -360,6 +357,27 @@ func (f *fake) fillJob7() {
 	}
 }
 
+// fillRemarks says how the objects were proven, what they left behind and why
+// they were skipped, and what an agent found out about the stores.
+func (f *fake) fillRemarks() {
+	skips, dropped, proofs := f.remarks[work.AboutSkipped], f.remarks[work.AboutDropped], f.remarks[work.AboutProof]
+	skips[4] = []work.Tally{{Name: "etag", Count: 200, Key: "2025/00020.pdf"}}
+	skips[7] = []work.Tally{{Name: "etag", Count: 12001, Key: "eu/0100.jpg"}, {Name: "archived", Count: 399, Key: "us/9.jpg"}}
+	dropped[7] = []work.Tally{{Name: "tags", Count: 41007, Key: "eu/0007.jpg"}, {Name: "metadata:photographer", Count: 3, Key: "日本/写真 1.jpg"}}
+	proofs[1] = []work.Tally{{Name: "crc32c", Count: 1204411, Key: "2019/01.tar"}}
+	proofs[4] = []work.Tally{{Name: "crc32c/target", Count: 90990, Key: "2025/00001.pdf"}, {Name: work.ProofOfSize, Count: 10, Key: "2025/00002.pdf"}}
+	proofs[7] = []work.Tally{{Name: "crc32c", Count: 150000, Key: "eu/0001.jpg"}, {Name: "md5/target", Count: 1200, Key: "eu/0002.jpg"},
+		{Name: "md5/source", Count: 7, Key: "eu/0003.jpg"}, {Name: work.ProofOfSize, Count: 3, Key: "eu/0004.jpg"}}
+	f.change(7, func(j *work.Job) {
+		j.Options.Verify, j.Options.Split, j.Options.Class, j.Options.Carry = work.VerifyReadback, 1<<30, "keep", "archived=skip"
+		j.Report = &work.Report{Agent: "hub-1",
+			Source: work.StoreReport{Driver: "s3", Facts: []work.Fact{{Name: "checksums", Text: "CRC64NVME of whole objects"},
+				{Name: "versions", Text: "reads are pinned by ETag"}}},
+			Target: work.StoreReport{Driver: "gs", Facts: []work.Fact{{Name: "checksums", Text: "CRC32C, checked by the server"}}},
+			Losses: []work.Loss{{Field: work.FieldTags, Policy: work.PolicyDrop, Why: "a store of kind gs has no place for it"}}}
+	})
+}
+
 func (f *fake) fillAgents() {
 	agent := func(name, site, state string, streams int, rate float64, seen time.Duration) {
 		f.agents = append(f.agents, work.AgentRow{LastSeen: noon.Add(-seen), Presence: work.Presence{
@@ -369,5 +387,7 @@ func (f *fake) fillAgents() {
 	agent("hub-2", "aws-eu-west-1", "running", 64, 61.5e6, 2*time.Second)
 	agent("hub-1", "aws-eu-west-1", "running", 61, 58.1e6, time.Second)
 	agent("hub-3", "aws-eu-west-1", "draining", 3, 2.2e6, 3*time.Second)
+	agent("hub-4", "aws-eu-west-1", "running", 0, 0, 2*time.Second)
+	f.agents[3].Trouble = "s3://shop-images: the credentials have expired"
 	agent("west-1", "gcp-europe-west4", "running", 0, 0, 11*time.Minute)
 }

@@ -50,9 +50,10 @@ type jobView struct {
 	Charts   []chart
 	Groups   []faultGroup
 	Failures []failureRow
-	Skips    []work.Tally
+	Proven   string // how many objects were verified, and how
 	Events   []eventRow
 	Notices  []notice
+	remarks
 }
 
 func (s *site) jobPage(w http.ResponseWriter, r *http.Request) error {
@@ -98,10 +99,10 @@ func (s *site) fillEvidence(ctx context.Context, v *jobView) error {
 	} else if ctx.Err() == nil {
 		s.Log.WarnContext(ctx, "job not balanced", "job", id, "err", err)
 	}
-	var err error
-	if v.Skips, err = s.skips.get(ctx, id, s.skipped); err != nil {
+	if err := s.readRemarks(ctx, v.Job.Job.Job, &v.remarks); err != nil {
 		return err
 	}
+	v.Proven = api.Proven(v.Job.Job.Job, v.Proofs)
 	if v.Job.Failed == 0 {
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tranship/tranship/coordinator/api"
 	"github.com/tranship/tranship/internal/work"
 )
 
@@ -16,10 +17,12 @@ const (
 	maxName  = 200
 	maxURL   = 4096
 	maxTries = 100
+	maxRule  = 1000
+	maxCarry = 200
 )
 
 var newJobFields = fields{"name": nil, "source": nil, "target": nil, "site": nil, "class": nil,
-	"options": {"verify": nil, "compare": nil, "max_attempts": nil}}
+	"options": {"verify": nil, "compare": nil, "max_attempts": nil, "split": nil, "class": nil, "carry": nil}}
 
 // newJobJSON is api.NewJob with an explicit 0 told from nothing.
 type newJobJSON struct {
@@ -28,11 +31,17 @@ type newJobJSON struct {
 	Target  string     `json:"target"`
 	Site    string     `json:"site"`
 	Class   work.Class `json:"class"`
-	Options struct {
-		Verify      string `json:"verify"`
-		Compare     string `json:"compare"`
-		MaxAttempts *int   `json:"max_attempts"`
-	} `json:"options"`
+	Options choices    `json:"options"`
+}
+
+// choices are the options of a job as a request gives them.
+type choices struct {
+	Verify      string `json:"verify"`
+	Compare     string `json:"compare"`
+	MaxAttempts *int   `json:"max_attempts"`
+	Split       int64  `json:"split"`
+	Class       string `json:"class"`
+	Carry       string `json:"carry"`
 }
 
 // readNewJob returns the job that the request asks for, every field checked.
@@ -43,7 +52,7 @@ func readNewJob(r *http.Request) (work.NewJob, error) {
 		return work.NewJob{}, err
 	}
 	nj := work.NewJob{Name: in.Name, Source: in.Source, Target: in.Target, Site: in.Site, Class: in.Class,
-		Options: work.DefaultOptions(), SubmittedBy: readWho(r, &f)}
+		SubmittedBy: readWho(r, &f)}
 	if why := checkLine(nj.Name, maxName); why != "" {
 		f.body("/name", "%s", why)
 	}
@@ -60,20 +69,45 @@ func readNewJob(r *http.Request) (work.NewJob, error) {
 	if !slices.Contains(work.Classes(), nj.Class) {
 		f.body("/class", "unknown class %q: use hi, norm or lo", clip(string(nj.Class)))
 	}
+	nj.Options = in.Options.read(&f)
+	return nj, f.err()
+}
+
+// read returns the options that are asked for, every one checked.
+func (c choices) read(f *findings) work.Options {
+	o := work.DefaultOptions()
 	var err error
-	if nj.Options.Verify, err = work.ParseVerify(clip(in.Options.Verify)); err != nil {
+	if o.Verify, err = work.ParseVerify(clip(c.Verify)); err != nil {
 		f.body("/options/verify", "%s", err)
 	}
-	if nj.Options.Compare, err = work.ParseCompare(clip(in.Options.Compare)); err != nil {
+	if o.Compare, err = work.ParseCompare(clip(c.Compare)); err != nil {
 		f.body("/options/compare", "%s", err)
 	}
-	if n := in.Options.MaxAttempts; n != nil {
-		nj.Options.MaxAttempts = *n
+	if c.MaxAttempts != nil {
+		o.MaxAttempts = *c.MaxAttempts
 	}
-	if n := nj.Options.MaxAttempts; n < 1 || n > maxTries {
+	if n := o.MaxAttempts; n < 1 || n > maxTries {
 		f.body("/options/max_attempts", "must be from 1 to %d, not %d", maxTries, n)
 	}
-	return nj, f.err()
+	if o.Split = c.Split; c.Split != 0 && c.Split < api.MinSplit {
+		f.body("/options/split", "must be at least %d bytes (8 MiB), or 0 for the default, not %d", api.MinSplit, c.Split)
+	}
+	o.Class = readRule(c.Class, "/options/class", maxRule, work.ParseClassRule, f)
+	o.Carry = readRule(c.Carry, "/options/carry", maxCarry, work.ParseCarry, f)
+	return o
+}
+
+// readRule parses a text, bounded first: what is wrong with it quotes it.
+func readRule[T ~string](text, pointer string, most int, parse func(string) (T, error), f *findings) T {
+	if why := checkLine(text, most); why != "" {
+		f.body(pointer, "%s", why)
+		return ""
+	}
+	rule, err := parse(text)
+	if err != nil {
+		f.body(pointer, "%s", err)
+	}
+	return rule
 }
 
 func checkStores(source, target string, f *findings) {

@@ -91,10 +91,17 @@ type agentRow struct {
 // Takes reports whether the agent takes new work.
 func (a agentRow) Takes() bool { return !a.Silent && a.State != "draining" }
 
+// Stuck reports whether something keeps the agent from working. Of one that has
+// fallen silent it is not known any more.
+func (a agentRow) Stuck() bool { return !a.Silent && a.Trouble != "" }
+
 // Word says in one word how the agent is.
 func (a agentRow) Word() string {
-	if a.Silent {
+	switch {
+	case a.Silent:
 		return "silent"
+	case a.Stuck():
+		return "trouble"
 	}
 	return a.State
 }

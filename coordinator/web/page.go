@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tranship/tranship/coordinator/api"
+	"github.com/tranship/tranship/internal/work"
 )
 
 //go:embed templates/*.html
@@ -32,6 +33,7 @@ func parsePages() map[string]*template.Template {
 	base := template.Must(template.New("").Funcs(template.FuncMap{
 		"comma": comma, "bytes": bytesText, "rate": rateText, "persecond": perSecond, "percent": percentText,
 		"clean": clean, "key": keyText, "asset": assetURL,
+		"because": api.Because, "policy": api.PolicyWords, "proof": api.ProofWords, "weak": work.Weak,
 	}).ParseFS(templateFiles, "templates/layout.html", "templates/parts.html"))
 	all := map[string]*template.Template{}
 	names, err := fs.Glob(templateFiles, "templates/*.html")

@@ -91,16 +91,23 @@ func TestHostileTexts(t *testing.T) {
 	}
 	for i := range f.objects {
 		o := &f.objects[i]
-		o.Key, o.Agent, o.Reason, o.Proof, o.Checksum, o.Error = evil, evil, evil, evil, evil, evil
+		o.Key, o.Agent, o.Reason, o.Proof, o.Checksum, o.Error, o.Dropped = evil, evil, evil, evil, evil, evil, evil
 	}
 	for i := range f.events {
 		f.events[i].Who, f.events[i].What, f.events[i].Note = evil, evil, evil
 	}
 	for i := range f.agents {
 		a := &f.agents[i]
-		a.Agent, a.Host, a.Site, a.Version, a.State = evil, evil, evil, evil, evil
+		a.Agent, a.Host, a.Site, a.Version, a.State, a.Trouble = evil, evil, evil, evil, evil, evil
 	}
-	f.skips[7] = []work.Tally{{Name: evil, Count: 1, Key: evil}}
+	for _, jobs := range f.remarks {
+		jobs[7] = []work.Tally{{Name: evil, Count: 1, Key: evil}}
+	}
+	f.change(7, func(j *work.Job) {
+		store := work.StoreReport{Driver: evil, Facts: []work.Fact{{Name: evil, Text: evil}}}
+		j.Report = &work.Report{Agent: evil, Source: store, Target: store, Losses: []work.Loss{{Field: evil, Policy: evil, Why: evil}}}
+		j.Options.Class, j.Options.Carry = evil, evil
+	})
 	b := serve(t, f)
 	for _, path := range []string{"/", "/jobs", "/jobs/7", "/jobs/2", "/agents", "/jobs/7/objects", "/jobs/7/failures",
 		"/jobs/7/failures?prefix=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", "/jobs?state=%3Cscript%3Ealert(1)", "/<script>alert(1)"} {

@@ -135,6 +135,10 @@ func TestAttention(t *testing.T) {
 		a.Agent, a.Site, a.State, a.Streams, a.LastSeen = name, site, state, streams, noon.Add(-silent)
 		return a
 	}
+	stuck := func(a agentRow, trouble string) agentRow {
+		a.Trouble = trouble
+		return a
+	}
 	still := func(j *jobRow) { j.Stalled = time.Hour }
 	tests := []struct {
 		name        string
@@ -155,6 +159,12 @@ func TestAttention(t *testing.T) {
 		{name: "agent taken away", agents: []agentRow{agent("x", "a", "running", 2*agentLost, 0)}},
 		{name: "two agents silent", agents: []agentRow{agent("x", "a", "running", time.Minute, 0), agent("y", "a", "running", time.Minute, 0)},
 			want: []string{"2 agents have fallen silent: x, y"}},
+		{name: "agent in trouble", agents: []agentRow{stuck(agent("x", "a", "running", 0, 0), "expired\x1b")},
+			want: []string{`Agent x cannot work: expired\x1b.`}},
+		{name: "agents in trouble", agents: []agentRow{stuck(agent("x", "a", "running", 0, 0), "expired"), agent("z", "a", "running", 0, 0),
+			stuck(agent("y", "a", "running", 0, 0), "expired")}, want: []string{"2 agents cannot work (x, y): expired."}},
+		{name: "agent silent in trouble", agents: []agentRow{stuck(agent("x", "a", "running", time.Minute, 0), "expired")},
+			want: []string{"Agent x has fallen silent"}},
 		{name: "paused needs none", open: []jobRow{job(1, work.Paused, "a", nil)}},
 		{name: "stalled", open: []jobRow{job(1, work.Running, "a", still)}, agents: []agentRow{agent("x", "a", "running", 0, 0)},
 			want: []string{"Job 1: nothing has finished for 1 h"}},

@@ -58,8 +58,8 @@ func TestStreamTellsAll(t *testing.T) {
 		ended = seen[7] == work.Succeeded
 		return ended
 	})
-	if len(seen) != 3 || agents != 4 {
-		t.Errorf("told of jobs %v and %d agents, want the 3 open jobs and 4 agents", seen, agents)
+	if len(seen) != 3 || agents != 5 {
+		t.Errorf("told of jobs %v and %d agents, want the 3 open jobs and 5 agents", seen, agents)
 	}
 }
 

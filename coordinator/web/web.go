@@ -29,8 +29,8 @@ type Failures interface {
 // Objects reads what became of each object.
 type Objects interface {
 	Objects(ctx context.Context, q work.ObjectQuery) (objects []work.ObjectRow, next string, err error)
-	// Remarks counts objects by why they were skipped, what they had to leave
-	// behind or how they are proved, the most frequent first.
+	// Remarks counts the job's objects by what is remarked about them, the
+	// most frequent first, each with an example.
 	Remarks(ctx context.Context, id work.JobID, about work.About) ([]work.Tally, error)
 	Balance(ctx context.Context, id work.JobID) (work.Balance, error)
 }
@@ -95,7 +95,7 @@ type site struct {
 	samples  *recent[work.JobID, []work.Sample]
 	balances *recent[work.JobID, work.Balance]
 	fails    *recent[work.JobID, []work.Tally]
-	skips    *recent[work.JobID, []work.Tally]
+	remarks  *recent[remark, []work.Tally]
 	open     *recent[work.JobState, []work.Job]
 	fleet    *recent[struct{}, []work.AgentRow]
 	checks   *recent[struct{}, map[string]error]
@@ -122,7 +122,7 @@ func newSite(d Deps) *site {
 		samples:  newRecent[work.JobID, []work.Sample](5 * time.Second),
 		balances: newRecent[work.JobID, work.Balance](10 * time.Second),
 		fails:    newRecent[work.JobID, []work.Tally](3 * time.Second),
-		skips:    newRecent[work.JobID, []work.Tally](10 * time.Second),
+		remarks:  newRecent[remark, []work.Tally](5 * time.Second),
 		open:     newRecent[work.JobState, []work.Job](beatEvery),
 		fleet:    newRecent[struct{}, []work.AgentRow](beatEvery),
 		checks:   newRecent[struct{}, map[string]error](5 * time.Second),

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tranship/tranship/config"
 	"github.com/tranship/tranship/coordinator/api"
 	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/work"
@@ -17,11 +18,13 @@ import (
 // A copyOrder is what the user of copy asked for.
 type copyOrder struct {
 	// As given.
-	server, data, name, site  string
-	verify, compare, priority string
-	attempts, streams         int
-	wait, dryRun              bool
-	out                       format
+	server, data, name, site   string
+	verify, compare, priority  string
+	attempts, streams          int
+	split, storageClass, carry string
+	inspect                    int
+	wait, dryRun               bool
+	out                        format
 
 	// As understood.
 	source, target string // URLs
@@ -47,11 +50,24 @@ the data folder: if it is stopped or killed, the same command continues it.
 Objects that stand at the target already, with the same content, are skipped;
 one of the same key with other content is replaced. Nothing is ever deleted.
 Credentials come from the environment of whoever moves the bytes, never from
-the URL.`,
+the URL.
+
+What of an object the target cannot hold is left behind and counted: headers,
+metadata, tags, class (what --storage-class asks for) and mtime. Objects whose
+keys it cannot hold, and archived ones, which cannot be read, fail. --carry says
+otherwise, field by field: fail lets such objects fail, skip leaves them out,
+drop copies them without. With fail a job of two stores that cannot carry the
+field at all fails at its start.
+
+--dry-run writes nothing. It lists both stores and says what would be copied,
+what both stores are able to do, and what does not fit. The exit status is 1 if
+objects would fail: because of a field or key whose policy is fail, because they
+are larger than the target takes, or because they cannot be read.`,
 		Args: arguments("SOURCE", "TARGET"),
 		Example: example(
 			"tranship copy ./photos 's3://backup/photos?region=eu-west-1'",
 			"tranship copy --server http://127.0.0.1:8480 --wait s3://from s3://to",
+			"tranship copy --dry-run --carry tags=fail,archived=skip s3://from ./folder",
 		),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.read(args); err != nil {
@@ -74,15 +90,19 @@ the URL.`,
 	f.StringVar(&o.server, "server", "", "hand the job to this coordinator (default: $"+serverVariable+", else it runs here)")
 	dataFlag(cmd, &o.data)
 	formatFlag(cmd, &o.out)
-	f.StringVar(&o.verify, "verify", string(def.Verify), "proof that a copy needs: size, etag or checksum")
+	f.StringVar(&o.verify, "verify", string(def.Verify), "proof that a copy needs: size, etag, checksum or readback (which reads the target again)")
 	f.StringVar(&o.compare, "compare", string(def.Compare), "how to tell that an object is there already: content, size or none")
+	f.StringVar(&o.split, "split-size", "", "size from which an object travels in parts that all agents share (default "+config.Size(work.SplitSize).String()+")")
+	f.StringVar(&o.storageClass, "storage-class", "", "storage class at the target: keep, or rules such as STANDARD_IA=NEARLINE,*=STANDARD (default: the target's own)")
+	f.StringVar(&o.carry, "carry", "", "what to do with objects that do not fit, such as tags=fail,archived=skip (see above)")
 	f.IntVar(&o.attempts, "max-attempts", def.MaxAttempts, "tries of an object before it is given up")
 	f.IntVar(&o.streams, "streams", 0, "objects to move at once, if the job runs here (default 64)")
 	f.StringVar(&o.name, "name", "", "name of the job, for people")
 	f.StringVar(&o.site, "site", work.DefaultSite, "site whose agents do it")
 	f.StringVar(&o.priority, "priority", string(work.Norm), "urgency: hi, norm or lo")
 	f.BoolVar(&o.wait, "wait", false, "with --server: follow the job to its end")
-	f.BoolVar(&o.dryRun, "dry-run", false, "only count what would be copied, looking from this machine")
+	f.BoolVar(&o.dryRun, "dry-run", false, "write nothing: say what would be copied and what does not fit, looking from this machine")
+	f.IntVar(&o.inspect, "inspect", inspectObjects, "with --dry-run: how many objects to look at for metadata that does not fit; 0: none")
 	return cmd
 }
 
@@ -107,11 +127,40 @@ func (o *copyOrder) read(args []string) error {
 	if o.options.MaxAttempts = o.attempts; o.attempts < 1 {
 		return usage("1 means no second try", "--max-attempts: %d is less than 1", o.attempts)
 	}
+	if err := o.readFit(); err != nil {
+		return err
+	}
 	if o.class, err = oneOf("priority", work.Class(o.priority), work.Classes()...); err != nil {
 		return err
 	}
 	if err := work.CheckName("site", o.site); err != nil {
 		return usage("see tranship copy --help", "--site: %w", err)
+	}
+	return nil
+}
+
+// readFit checks the flags that say how objects are cut, stored and fitted.
+func (o *copyOrder) readFit() error {
+	var err error
+	if o.split != "" {
+		var size config.Size
+		if err := size.UnmarshalText([]byte(o.split)); err != nil {
+			return usage("see tranship copy --help", "--split-size: %w", err)
+		}
+		if size < api.MinSplit {
+			return usage("larger objects travel in parts; leave it out for the default",
+				"--split-size: %s is less than %v", o.split, config.Size(api.MinSplit))
+		}
+		o.options.Split = int64(size)
+	}
+	if o.options.Class, err = work.ParseClassRule(o.storageClass); err != nil {
+		return usage("see tranship copy --help", "--storage-class: %w", err)
+	}
+	if o.options.Carry, err = work.ParseCarry(o.carry); err != nil {
+		return usage("see tranship copy --help", "--carry: %w", err)
+	}
+	if o.inspect < 0 {
+		return usage("0 looks at none", "--inspect: %d is less than 0", o.inspect)
 	}
 	return nil
 }
@@ -172,7 +221,8 @@ func (p *program) copyThere(ctx context.Context, o *copyOrder, server string) er
 	}
 	job, _, err := c.CreateJob(ctx, api.NewJob{
 		Name: o.name, Source: o.source, Target: o.target, Site: o.site, Class: o.class,
-		Options: api.Options{Verify: o.options.Verify, Compare: o.options.Compare, MaxAttempts: o.options.MaxAttempts},
+		Options: api.Options{Verify: o.options.Verify, Compare: o.options.Compare, MaxAttempts: o.options.MaxAttempts,
+			Split: o.options.Split, Class: o.options.Class, Carry: o.options.Carry},
 	}, "")
 	if err != nil {
 		return answered(err)

@@ -212,11 +212,11 @@ func (p *program) finish(ctx context.Context, h *hub, o *copyOrder, id work.JobI
 			fmt.Errorf("stopped: %s of %s objects of job %d are done", count(job.Planned-job.Open), count(job.Planned)+more(job.Scanning), id),
 			"the same command continues it")
 	}
-	failures, err := h.ledger.FailureTally(ctx, id)
+	found, err := readEvidence(ctx, h.ledger, id)
 	if err != nil {
 		return err
 	}
-	p.summarize(job, failures)
+	p.summarize(job, found)
 	if err := writeOne(p.stdout, o.out, api.Job{Job: job}, jobColumns()); err != nil {
 		return err
 	}

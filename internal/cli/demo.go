@@ -188,11 +188,11 @@ func (d *demonstration) watch(ctx context.Context, job work.Job) (work.Job, erro
 
 // prove writes what shows that the job is done, or returns why it is not.
 func (d *demonstration) prove(ctx context.Context, job work.Job) error {
-	failures, err := d.hub.ledger.FailureTally(ctx, job.ID)
+	found, err := readEvidence(ctx, d.hub.ledger, job.ID)
 	if err != nil {
 		return err
 	}
-	d.summarize(job, failures)
+	d.summarize(job, found)
 	b, err := d.hub.ledger.Balance(ctx, job.ID)
 	if err != nil {
 		return err

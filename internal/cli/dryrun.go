@@ -2,23 +2,14 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"iter"
-	"slices"
+	"strconv"
 
 	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/work"
 )
 
-// A dryTally is how much of a copy would be treated alike.
-type dryTally struct {
-	Action  string `json:"action"` // copy, skip or compare
-	Objects int64  `json:"objects"`
-	Bytes   int64  `json:"bytes"`
-	Why     string `json:"why"`
-}
-
-// copyDryRun counts what would be copied, from the two listings alone.
+// copyDryRun says what a copy would do and what does not fit. It changes
+// neither store.
 func (p *program) copyDryRun(ctx context.Context, o *copyOrder) error {
 	cfg, err := p.alone(o.data)
 	if err != nil {
@@ -38,101 +29,140 @@ func (p *program) copyDryRun(ctx context.Context, o *copyOrder) error {
 		return err
 	}
 	defer target.Close()
-	tallies, err := compareListings(ctx, source, target, o.options.Compare)
+	found, err := lookBefore(ctx, source, target, o.options, o.inspect)
 	if err != nil {
 		return err
 	}
-	return writeRows(p.stdout, o.out, each(tallies), []column[dryTally]{
-		plain("action", func(t dryTally) string { return t.Action }),
-		countColumn("objects", func(t dryTally) int64 { return t.Objects }),
-		bytesColumn("bytes", func(t dryTally) int64 { return t.Bytes }),
-		plain("why", func(t dryTally) string { return t.Why }),
-	})
+	p.say("nothing was written; %s objects were looked at for metadata that does not fit", count(found.Inspected))
+	if o.out == formatJSON || o.out == formatNDJSON {
+		err = writeOne(p.stdout, o.out, found, nil)
+	} else {
+		err = writeRows(p.stdout, o.out, each(found.rows()), dryColumns())
+	}
+	if err != nil {
+		return err
+	}
+	return found.verdict()
 }
 
-// compareListings goes through both listings side by side; both ascend.
-func compareListings(ctx context.Context, source, target storage.Store, how work.Compare) ([]dryTally, error) {
+// lookBefore finds out what a copy would do. It looks at up to inspect objects
+// for their metadata.
+func lookBefore(ctx context.Context, source, target storage.Store, o work.Options, inspect int) (*preflight, error) {
+	found := &preflight{}
+	var err error
+	if found.Report.Source, err = probe(ctx, source); err != nil {
+		return nil, err
+	}
+	if found.Report.Target, err = probe(ctx, target); err != nil && !storage.Is(err, work.NotFound) {
+		return nil, err
+	}
+	for _, m := range storage.Losses(source.Traits(), target.Traits(), o.Class) {
+		found.Report.Losses = append(found.Report.Losses, work.Loss{Field: m.Field, Policy: o.Carry.For(m.Field), Why: m.Why})
+	}
+	c, absent := newChecker(source, target, o, inspect), false
+	if err := c.run(ctx, &absent); err != nil {
+		return nil, err
+	}
+	if absent {
+		found.Report.Target.Facts = append(found.Report.Target.Facts, work.Fact{Name: "state", Text: "not there yet"})
+	}
+	found.Inspected, err = inspectAll(ctx, source, target, o, found.Report.Losses, c.inspect.values(), c.found)
+	found.Plan, found.Big, found.Findings = c.plan(), c.big, c.found.sorted()
+	return found, err
+}
+
+// probe returns what is known of a store. It writes nothing, at the target
+// neither.
+func probe(ctx context.Context, s storage.Store) (work.StoreReport, error) {
+	r := work.StoreReport{Driver: s.Traits().Name}
+	var err error
+	if pr, ok := s.(storage.Prober); ok {
+		r.Facts, err = pr.Probe(ctx, false)
+	}
+	return r, err
+}
+
+// run shows the checker the keys of both ends.
+func (c *checker) run(ctx context.Context, absent *bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	absent := dryTally{Action: "copy", Why: "not at the target"}
-	differs := dryTally{Action: "copy", Why: "another size at the target"}
-	again := dryTally{Action: "copy", Why: "everything is copied anew"}
-	unsure := dryTally{Action: "compare", Why: "same size; the content decides"}
-	same := dryTally{Action: "skip", Why: "the same at the target"}
-
-	next, stop := iter.Pull2(listed(ctx, target))
-	defer stop()
-	there, err, more := next()
-	for obj, serr := range listed(ctx, source) {
-		if serr != nil {
-			return nil, serr
+	for p, err := range paired(listed(ctx, c.source), orAbsent(listed(ctx, c.target), absent)) {
+		if err != nil {
+			return err
 		}
-		for more && err == nil && there.Key < obj.Key {
-			there, err, more = next()
+		if p.over && !c.collider.waits() {
+			return nil
 		}
-		if more && err != nil && !storage.Is(err, work.NotFound) { // a target that is not there yet is empty
-			return nil, err
+		if err := c.check(ctx, p); err != nil {
+			return err
 		}
-		t := &absent
-		if more && err == nil && there.Key == obj.Key {
-			switch {
-			case how == work.CompareNone:
-				t = &again
-			case there.Size != obj.Size:
-				t = &differs
-			case how == work.CompareSize || sameETag(source, target, obj, there):
-				t = &same
-			default:
-				t = &unsure
-			}
-		}
-		t.Objects++
-		t.Bytes += obj.Size
 	}
-	none := func(t dryTally) bool { return t.Objects == 0 }
-	return slices.DeleteFunc([]dryTally{absent, differs, again, unsure, same}, none), nil
+	return nil
 }
 
-// sameETag reports whether both ends vouch for the same content.
-func sameETag(source, target storage.Store, a, b storage.Info) bool {
-	return source.Traits().ETagIsMD5 && target.Traits().ETagIsMD5 && len(a.ETag) == 32 && a.ETag == b.ETag
+// A dryRow is a line of the table of a dry run.
+type dryRow struct {
+	about, name    string
+	policy         work.Policy
+	objects, bytes int64 // -1: not about objects
+	text, examples string
 }
 
-// errEnough ends a listing whose reader wants no more.
-var errEnough = errors.New("enough")
+// rows returns a dry run as a table.
+func (p *preflight) rows() []dryRow {
+	var rows []dryRow
+	for _, t := range p.Plan {
+		rows = append(rows, dryRow{about: "plan", name: t.Action, objects: t.Objects, bytes: t.Bytes, text: t.Why})
+	}
+	if p.Big.Objects > 0 {
+		rows = append(rows, dryRow{about: "plan", name: "in parts", objects: p.Big.Objects, bytes: p.Big.Bytes,
+			text: "of these, " + bytesText(p.Big.From) + " or more: any agent moves any part"})
+	}
+	store := func(about string, s work.StoreReport) {
+		rows = append(rows, dryRow{about: about, name: "kind", objects: -1, bytes: -1, text: s.Driver})
+		for _, f := range s.Facts {
+			rows = append(rows, dryRow{about: about, name: f.Name, objects: -1, bytes: -1, text: f.Text})
+		}
+	}
+	store("source", p.Report.Source)
+	store("target", p.Report.Target)
+	for _, l := range p.Report.Losses {
+		rows = append(rows, dryRow{about: "cannot hold", name: string(l.Field), policy: l.Policy, objects: -1, bytes: -1, text: l.Why})
+	}
+	for _, f := range p.Findings {
+		r := dryRow{about: "does not fit", name: f.about(), policy: f.Policy, objects: f.Objects, bytes: f.Bytes, text: f.Why, examples: f.examples()}
+		if f.Sampled {
+			r.text += " (of " + count(p.Inspected) + " objects looked at)"
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
 
-// listed returns a store's listing as it comes. It reads on in another
-// goroutine, because a store may call back from anywhere; that goroutine has
-// ended when the loop over the listing has.
-func listed(ctx context.Context, s storage.Store) iter.Seq2[storage.Info, error] {
-	return func(yield func(storage.Info, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		pages, failed := make(chan []storage.Info), make(chan error, 1)
-		go func() {
-			defer close(pages)
-			failed <- s.List(ctx, work.Range{}, func(page []storage.Info) error {
-				select {
-				case pages <- append([]storage.Info(nil), page...):
-					return nil
-				case <-ctx.Done():
-					return errEnough
+func dryColumns() []column[dryRow] {
+	number := func(name string, n func(dryRow) int64, words func(int64) string) column[dryRow] {
+		write := func(how func(int64) string) func(dryRow) string {
+			return func(r dryRow) string {
+				if n(r) < 0 {
+					return "-"
 				}
-			})
-		}()
-		defer func() {
-			cancel()
-			for range pages { // until the goroutine has closed it
-			}
-		}()
-		for page := range pages {
-			for _, o := range page {
-				if !yield(o, nil) {
-					return
-				}
+				return how(n(r))
 			}
 		}
-		if err := <-failed; err != nil {
-			yield(storage.Info{}, err)
-		}
+		return column[dryRow]{name, write(words), write(func(n int64) string { return strconv.FormatInt(n, 10) })}
+	}
+	return []column[dryRow]{
+		plain("about", func(r dryRow) string { return r.about }),
+		plain("name", func(r dryRow) string { return text(r.name) }),
+		plain("policy", func(r dryRow) string { return text(string(r.policy)) }),
+		number("objects", func(r dryRow) int64 { return r.objects }, count),
+		number("bytes", func(r dryRow) int64 { return r.bytes }, bytesText),
+		plain("why", func(r dryRow) string { return text(r.text) }),
+		plain("examples", func(r dryRow) string {
+			if r.examples == "" {
+				return "-"
+			}
+			return r.examples
+		}),
 	}
 }

@@ -57,5 +57,6 @@ func agentColumns() []column[work.AgentRow] {
 		bytesColumn("moved", func(a work.AgentRow) int64 { return a.Bytes }),
 		plain("host", func(a work.AgentRow) string { return text(a.Host) }),
 		plain("version", func(a work.AgentRow) string { return text(a.Version) }),
+		plain("trouble", func(a work.AgentRow) string { return text(a.Trouble) }),
 	}
 }

@@ -73,5 +73,6 @@ func objectColumns() []column[api.Object] {
 		plain("key", func(o api.Object) string { return work.Quote(o.Key) }),
 		plain("reason", func(o api.Object) string { return text(o.Reason) }),
 		plain("error", func(o api.Object) string { return text(o.Error) }),
+		plain("dropped", func(o api.Object) string { return text(o.Dropped) }),
 	}
 }

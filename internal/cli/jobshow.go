@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tranship/tranship/coordinator/api"
+	"github.com/tranship/tranship/internal/work"
 )
 
 func (p *program) jobShowCommand() *cobra.Command {
@@ -65,8 +66,17 @@ func showJob(ctx context.Context, w io.Writer, c *api.Client, job api.Job) error
 		line("error", "%s", text(job.Error))
 	}
 	line("source", "%s", text(job.Source))
+	if job.Report != nil {
+		facts(line, job.Report.Source)
+	}
 	line("target", "%s", text(job.Target))
-	line("options", "verify %s, compare %s, %d attempts", job.Options.Verify, job.Options.Compare, job.Options.MaxAttempts)
+	if job.Report != nil {
+		facts(line, job.Report.Target)
+		for _, l := range job.Report.Losses {
+			line("cannot hold", "%s: %s; %s", text(string(l.Field)), api.PolicyWords(l.Policy), text(l.Why))
+		}
+	}
+	line("options", "%s", optionWords(job.Options))
 	line("site", "%s, class %s", job.Site, job.Class)
 	line("created", "%s by %s", stamp(job.CreatedAt), text(job.SubmittedBy))
 	if !job.FinishedAt.IsZero() {
@@ -84,13 +94,43 @@ func showJob(ctx context.Context, w io.Writer, c *api.Client, job api.Job) error
 		}
 	}
 	line("retries", "%s", count(job.Retries))
-	for _, t := range tallies.Skips {
-		line("skipped", "%s because of the same %s", count(t.Count), t.Name)
+	found := evidenceOf(tallies)
+	if s := api.Proven(job.Job, found.proofs); s != "" {
+		line("proof", "%s", s)
 	}
-	for _, t := range tallies.Failures {
+	for _, t := range found.dropped {
+		line("left behind", "%s by %s objects%s", text(t.Name), count(t.Count), suchAs(t))
+	}
+	for _, t := range found.skips {
+		line("skipped", "%s because %s%s", count(t.Count), text(api.Because(t.Name)), suchAs(t))
+	}
+	for _, t := range found.failures {
 		line("failed", "%s %s, for example %s: %s", count(t.Count), t.Name, text(t.Key), text(t.Text))
 	}
 	return tw.Flush()
+}
+
+// facts writes what a store is, and what an agent found out about it.
+func facts(line func(name, format string, args ...any), s work.StoreReport) {
+	line("", "kind: %s", text(s.Driver))
+	for _, f := range s.Facts {
+		line("", "%s: %s", text(f.Name), text(f.Text))
+	}
+}
+
+// optionWords says what a job's user chose.
+func optionWords(o work.Options) string {
+	words := fmt.Sprintf("verify %s, compare %s, %d attempts", o.Verify, o.Compare, o.MaxAttempts)
+	if o.Split != 0 {
+		words += ", parts from " + bytesText(o.Split)
+	}
+	if o.Class != "" {
+		words += ", storage class " + text(string(o.Class))
+	}
+	if o.Carry != "" {
+		words += ", carry " + text(string(o.Carry))
+	}
+	return words
 }
 
 // listing says that a number still grows.

@@ -65,7 +65,7 @@ func (p *program) watch(ctx context.Context, c *api.Client, id work.JobID, out f
 	if err != nil {
 		return answered(err)
 	}
-	p.summarize(job.Job, tallyOf(tallies.Failures))
+	p.summarize(job.Job, evidenceOf(tallies))
 	if err := writeOne(p.stdout, out, job, jobColumns()); err != nil {
 		return err
 	}
@@ -96,12 +96,4 @@ func (p *program) awaitEnd(ctx context.Context, c *api.Client, job api.Job, show
 		shown.show(job.Job)
 	}
 	return job, last
-}
-
-func tallyOf(list []api.Tally) []work.Tally {
-	tallies := make([]work.Tally, len(list))
-	for i, t := range list {
-		tallies[i] = t.Tally
-	}
-	return tallies
 }

@@ -1,12 +1,10 @@
 package cli
 
 import (
-	_ "gocloud.dev/blob/azureblob" // azblob://
-	_ "gocloud.dev/blob/gcsblob"   // gs://
-
 	"github.com/tranship/tranship/internal/storage"
-	"github.com/tranship/tranship/internal/storage/blobstore"
+	"github.com/tranship/tranship/internal/storage/azurestore"
 	"github.com/tranship/tranship/internal/storage/filestore"
+	"github.com/tranship/tranship/internal/storage/gcsstore"
 	"github.com/tranship/tranship/internal/storage/memstore"
 	"github.com/tranship/tranship/internal/storage/s3store"
 )
@@ -16,9 +14,9 @@ import (
 func drivers(roots []string) storage.Drivers {
 	return storage.Drivers{
 		"s3":     s3store.Open,
+		"gs":     gcsstore.Open,
+		"azblob": azurestore.Open,
 		"file":   filestore.Opener(roots),
 		"mem":    memstore.Open,
-		"gs":     blobstore.Open,
-		"azblob": blobstore.Open,
 	}
 }
