@@ -56,6 +56,11 @@ func TestUnreadable(t *testing.T) {
 		wantFault(t, "Stat in a folder without permission", err, work.Denied)
 		_, err = s.Put(t.Context(), "locked/new", strings.NewReader("x"), 1, storage.PutOptions{})
 		wantFault(t, "Put in a folder without permission", err, work.Denied)
+		_, err = s.Probe(t.Context(), true)
+		wantFault(t, "Probe of a target without permission to write", err, work.Denied)
+		if _, err = s.Probe(t.Context(), false); err != nil {
+			t.Errorf("Probe of a source that can be read = %v", err)
+		}
 	})
 }
 

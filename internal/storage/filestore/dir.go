@@ -23,15 +23,15 @@ func split(key string) (way []string, name string, err error) {
 		case part == "" && i == len(parts)-1 && i > 0:
 			// a marker
 		case part == "":
-			return nil, "", problemf(work.Unsupported, "a file's path has no empty part")
+			return nil, "", unkept("a file's path has no empty part")
 		case part == "." || part == "..":
-			return nil, "", problemf(work.Unsupported, "a file's path has no part %q", part)
+			return nil, "", unkept("a file's path has no part %q", part)
 		case strings.IndexByte(part, 0) >= 0:
-			return nil, "", problemf(work.Unsupported, "a file's name holds no NUL")
+			return nil, "", unkept("a file's name holds no NUL")
 		case len(part) > maxName:
-			return nil, "", problemf(work.Unsupported, "a part of %d bytes is longer than a file's name can be (%d)", len(part), maxName)
+			return nil, "", unkept("a part of %d bytes is longer than a file's name can be (%d)", len(part), maxName)
 		case isOurs(part):
-			return nil, "", problemf(work.Unsupported, "names like %s are reserved for unfinished files", part)
+			return nil, "", unkept("names like %s are reserved for unfinished files", part)
 		}
 	}
 	return parts[:len(parts)-1], parts[len(parts)-1], nil
@@ -53,6 +53,7 @@ func isOurs(name string) bool {
 // openat opens what stands in a folder without following a symbolic link.
 func openat(dir *os.File, name string, flags int, perm uint32) (*os.File, error) {
 	var fd int
+	name = found(dir, name)
 	err := retry(func() (err error) {
 		fd, err = unix.Openat(int(dir.Fd()), name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, perm)
 		return err
@@ -66,8 +67,21 @@ func openat(dir *os.File, name string, flags int, perm uint32) (*os.File, error)
 // lstat looks at what stands in a folder without following a symbolic link.
 func lstat(dir *os.File, name string) (unix.Stat_t, error) {
 	var st unix.Stat_t
+	name = found(dir, name)
 	err := retry(func() error { return unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW) })
 	return st, err
+}
+
+// unlink removes a file from a folder.
+func unlink(dir *os.File, name string) error {
+	name = found(dir, name)
+	return retry(func() error { return unix.Unlinkat(int(dir.Fd()), name, 0) })
+}
+
+// rmdir removes an empty folder from a folder.
+func rmdir(dir *os.File, name string) error {
+	name = found(dir, name)
+	return retry(func() error { return unix.Unlinkat(int(dir.Fd()), name, unix.AT_REMOVEDIR) })
 }
 
 func fstat(f *os.File) (unix.Stat_t, error) {
@@ -80,7 +94,7 @@ func fstat(f *os.File) (unix.Stat_t, error) {
 // through it: reading it needs readable. With create it makes the folders that
 // are missing, the store's own included.
 func (s *Store) openDir(way []string, create bool) (*os.File, error) {
-	if dir := openStraight(s.path(way), passFlags); dir != nil {
+	if dir := s.straight(way, passFlags); dir != nil {
 		return dir, nil
 	}
 	var fd int
@@ -105,6 +119,14 @@ func (s *Store) openDir(way []string, create bool) (*os.File, error) {
 	return dir, nil
 }
 
+// straight opens the folder that way leads to in one step, if that can be done.
+func (s *Store) straight(way []string, flags int) *os.File {
+	if misled != nil {
+		return nil
+	}
+	return openStraight(s.path(way), flags)
+}
+
 // path is where way leads to.
 func (s *Store) path(way []string) string {
 	return filepath.Join(s.root, filepath.Join(s.folder...), filepath.Join(way...))
@@ -121,7 +143,7 @@ func missing(err error) error {
 
 // readableDir is openDir for a folder to read or to put something into.
 func (s *Store) readableDir(way []string, create bool) (*os.File, error) {
-	if dir := openStraight(s.path(way), unix.O_RDONLY|unix.O_DIRECTORY); dir != nil {
+	if dir := s.straight(way, unix.O_RDONLY|unix.O_DIRECTORY); dir != nil {
 		return dir, nil
 	}
 	pass, err := s.openDir(way, create)
@@ -156,7 +178,7 @@ func step(dir *os.File, name string, create bool) (*os.File, error) {
 
 // inTheWay says what stands where a folder or file should.
 func inTheWay(dir *os.File, name string, cause error) error {
-	p := &problem{fault: work.Unsupported, cause: cause}
+	p := &problem{fault: work.Unsupported, field: work.FieldKeys, cause: cause}
 	st, err := lstat(dir, name)
 	switch kind := uint32(st.Mode) & unix.S_IFMT; {
 	case err != nil:
@@ -189,6 +211,7 @@ func kindName(kind uint32) string {
 
 // makeDir makes a folder that outlives a crash. One that is there is no error.
 func makeDir(dir *os.File, name string) error {
+	name = found(dir, name)
 	err := retry(func() error { return unix.Mkdirat(int(dir.Fd()), name, 0o777) })
 	if errors.Is(err, unix.EEXIST) {
 		return nil

@@ -22,6 +22,13 @@
 // nameless files. Beginning a multipart upload removes those of its folder that
 // nobody has written to for a day.
 //
+// Where the file system takes several spellings for one name, because it ignores
+// case or how accents are written, a key is refused if another spelling of it
+// is there, and found only under the very name it was stored with. Whether it
+// does so is tried in a hidden folder before the first change; it costs reading
+// the folders on the way of every key, but only there. Keys that the file system
+// would store under another name are refused.
+//
 // A key that ends in "/" is a marker, an empty object that stands for a
 // folder: it is kept as a directory with a mark in its extended attributes.
 // Folders without that mark are no objects, empty or not, unless the URL says
@@ -37,16 +44,21 @@
 //
 // # Metadata and checksums
 //
-// Content headers, user metadata and the checksums taken while writing are
+// Content headers, user metadata, tags and the checksums taken while writing are
 // kept in the extended attribute user.tranship, bound to the file's size and
 // modification time: once the file is changed by others they no longer count.
 // It is a query string, so getfattr shows it. Where the file system has no
 // such attributes, Traits say that metadata is not kept. The content type of
 // other files is guessed from the extension. The modification time is the
-// file's own.
+// file's own. There are no storage classes.
+//
+// A Store is no Copier: copy_file_range returns no checksum, and with reading the
+// copy back to prove it, it took 0.7 times the CPU of streaming on ext4, 1.2 times
+// on tmpfs, and there three times as long.
 //
 // # Concurrency
 //
-// A Store holds no open files and no state; every call walks from the allowed
-// root again, so a folder may be replaced or mounted over between calls.
+// A Store holds no open files, and no state but what it has found out of how the
+// file system takes names; every call walks from the allowed root again, so a
+// folder may be replaced or mounted over between calls.
 package filestore

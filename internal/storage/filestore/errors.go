@@ -13,39 +13,40 @@ import (
 
 // fail turns any error into the store's own kind, with a fault and, where
 // something can be done about it, a hint.
-func (s *Store) fail(op, key string, err error) error {
+func (s *Store) fail(op, key string, err error) *storage.Error {
 	e := &storage.Error{Op: op, Store: s.url, Key: key, Err: err, Fault: storage.FaultOf(err)}
 	var own *problem
 	if errors.As(err, &own) {
-		e.Fault, e.Hint = own.fault, own.hint
+		e.Fault, e.Hint, e.Field = own.fault, own.hint, own.field
 		return e
 	}
 	var no unix.Errno
 	if errors.As(err, &no) {
-		e.Fault, e.Hint = fault(no)
+		e.Fault, e.Hint, e.Field = fault(no)
 	}
 	return e
 }
 
-// fault says what an error number of the system means for a job.
-func fault(no unix.Errno) (work.Fault, string) {
+// fault says what an error number of the system means for a job, and which
+// field of an object it is about, if it is about one.
+func fault(no unix.Errno) (f work.Fault, hint string, field work.Field) {
 	switch no {
 	case unix.ENOENT:
-		return work.NotFound, ""
+		return work.NotFound, "", ""
 	case unix.EACCES, unix.EPERM:
-		return work.Denied, "let the agent's user read and write the folder"
+		return work.Denied, "let the agent's user read and write the folder", ""
 	case unix.EROFS:
-		return work.Denied, "the file system is mounted read-only"
+		return work.Denied, "the file system is mounted read-only", ""
 	case unix.ENOSPC, unix.EDQUOT:
-		return work.Transient, "the disk is full"
+		return work.Transient, "the disk is full", ""
 	case unix.ENAMETOOLONG, unix.EILSEQ, unix.EINVAL:
-		return work.Unsupported, "the file system takes no such name"
+		return work.Unsupported, "the file system takes no such name", work.FieldKeys
 	case unix.ENOTDIR, unix.EISDIR:
-		return work.Unsupported, "one name cannot be both a file and a folder"
+		return work.Unsupported, "one name cannot be both a file and a folder", work.FieldKeys
 	case unix.EFBIG, unix.EOPNOTSUPP:
-		return work.Unsupported, ""
+		return work.Unsupported, "", ""
 	}
-	return work.Transient, ""
+	return work.Transient, "", ""
 }
 
 // A problem is an error of this package with its fault.
@@ -53,6 +54,7 @@ type problem struct {
 	fault work.Fault
 	text  string
 	hint  string
+	field work.Field // what of the object cannot be held, if that is it
 	cause error
 }
 
@@ -84,4 +86,9 @@ func retry(call func() error) error {
 			return err
 		}
 	}
+}
+
+// unkept is the problem of a key that cannot be kept.
+func unkept(format string, args ...any) *problem {
+	return &problem{fault: work.Unsupported, field: work.FieldKeys, text: fmt.Sprintf(format, args...)}
 }

@@ -28,7 +28,9 @@ func (s *Store) List(ctx context.Context, r work.Range, fn func([]storage.Info) 
 		return l.stop
 	}
 	if err != nil {
-		return s.fail("list", "", err)
+		e := s.fail("list", "", err)
+		e.Field = "" // it is no object that cannot be held
+		return e
 	}
 	return nil
 }
@@ -216,7 +218,7 @@ func naming(key string, err error) error {
 	p := &problem{fault: storage.FaultOf(err), text: "the listing would be incomplete without " + work.Quote(key), cause: err}
 	var no unix.Errno
 	if errors.As(err, &no) {
-		p.fault, p.hint = fault(no)
+		p.fault, p.hint, _ = fault(no)
 	}
 	if no == unix.EACCES {
 		p.hint = "let the agent's user read it, or leave it out by choosing another folder"

@@ -21,12 +21,13 @@ import (
 
 // An upload is one unfinished file beside the object to be:
 //
-//	content, every part in its place │ table: one entry per part
+//	content, every part in its place │ table: one entry per part │ label
 //
 // An entry is written after its part was synced and cleared before the part
 // is written again, so the table never vouches for bytes that are not there.
 // Commit compares the table with what the caller knows, cuts it off and gives
-// the file its name.
+// the file its name. The label says which name that will be, so that an upload
+// of which nobody knows can be found.
 //
 // Whoever writes a part holds a lock on its range and Commit holds one on the
 // whole file, and both look whether the upload still has its name once they
@@ -58,19 +59,27 @@ func (s *Store) Begin(ctx context.Context, key string, size, part int64, _ stora
 		if name == "" || size < 1 || part < 1 || parts(u) > s.Limits().MaxParts {
 			return problemf(work.Invalid, "%d bytes in parts of %d", size, part)
 		}
-		dir, err := s.readableDir(way, true)
+		dir, wary, err := s.target(key, way)
 		if err != nil {
 			return err
 		}
 		defer dir.Close()
+		if err := foreseen(dir, name, wary); err != nil {
+			return err
+		}
 		sweep(dir, time.Now().Add(-abandoned))
 		f, err := openat(dir, tempName(u), unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o666)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		if err := reserve(f, size+int64(parts(u))*entrySize); err != nil {
-			return errors.Join(err, unix.Unlinkat(int(dir.Fd()), tempName(u), 0))
+		label := newLabel(u, name)
+		end := entryAt(u, parts(u)+1)
+		if err = reserve(f, end+int64(len(label))); err == nil {
+			_, err = f.WriteAt(label, end)
+		}
+		if err != nil {
+			return errors.Join(err, unlink(dir, tempName(u)))
 		}
 		return dir.Sync()
 	}()
@@ -78,6 +87,21 @@ func (s *Store) Begin(ctx context.Context, key string, size, part int64, _ stora
 		return storage.Upload{}, s.fail("begin", key, err)
 	}
 	return u, nil
+}
+
+// foreseen fails if it can be seen already that Commit will not be able to give
+// the upload its name.
+func foreseen(dir *os.File, name string, wary bool) error {
+	st, err := lstat(dir, name)
+	switch {
+	case err != nil:
+		return nil // it is free; or Commit will tell
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return inTheWay(dir, name, unix.EEXIST)
+	case wary:
+		return spelt(dir, name)
+	}
+	return nil
 }
 
 // abandoned is how long nobody must have written to an unfinished file before
@@ -95,8 +119,13 @@ func sweep(dir *os.File, since time.Time) {
 			if !isOurs(name) {
 				continue
 			}
-			if st, err := lstat(dir, name); err == nil && time.Unix(st.Ctim.Unix()).Before(since) {
-				_ = unix.Unlinkat(int(dir.Fd()), name, 0)
+			st, err := lstat(dir, name)
+			switch {
+			case err != nil || !time.Unix(st.Ctim.Unix()).Before(since):
+			case st.Mode&unix.S_IFMT == unix.S_IFDIR:
+				_ = discardFolder(dir, name) // of a probe
+			default:
+				_ = unlink(dir, name)
 			}
 		}
 		if err != nil {
@@ -126,7 +155,7 @@ func (s *Store) openUpload(u storage.Upload, off, n int64) (f, dir *os.File, nam
 	if err != nil {
 		return nil, nil, "", err
 	}
-	if !idSyntax.MatchString(u.ID) || u.Part < 1 || u.Size < 1 {
+	if !idSyntax.MatchString(u.ID) || u.Part < 0 || u.Size < 0 {
 		return nil, nil, "", problemf(work.Invalid, "damaged upload %q", u.ID)
 	}
 	if dir, err = s.readableDir(way, false); err != nil {
@@ -188,7 +217,7 @@ func (s *Store) PutPart(ctx context.Context, u storage.Upload, n int, body io.Re
 
 func (s *Store) putPart(ctx context.Context, u storage.Upload, n int, body io.Reader, size int64, want storage.Sums) (storage.Part, error) {
 	if u.Part < 1 || n < 1 || n > parts(u) {
-		return storage.Part{}, problemf(work.Invalid, "part %d", n)
+		return storage.Part{}, problemf(work.Invalid, "part %d of an upload of %d bytes in parts of %d", n, u.Size, u.Part)
 	}
 	off, due := extent(u, n)
 	if size != due {
@@ -238,12 +267,19 @@ func (s *Store) commit(ctx context.Context, u storage.Upload, list []storage.Par
 	if err := ctx.Err(); err != nil {
 		return storage.Info{}, err
 	}
+	if u.Part < 1 || u.Size < 1 {
+		return storage.Info{}, problemf(work.Invalid, "damaged upload of %d bytes in parts of %d", u.Size, u.Part)
+	}
 	f, dir, name, err := s.openUpload(u, 0, 0)
 	if err != nil {
 		return storage.Info{}, err
 	}
 	defer dir.Close()
 	defer f.Close()
+	h, err := s.learn()
+	if err != nil {
+		return storage.Info{}, err
+	}
 	crc, err := compareTable(f, u, list)
 	if err != nil {
 		return storage.Info{}, err
@@ -252,14 +288,14 @@ func (s *Store) commit(ctx context.Context, u storage.Upload, list []storage.Par
 	if _, differ := opts.Sums.Compare(sums); differ != 0 {
 		return storage.Info{}, problemf(work.Corrupt, "%s of the parts together is not the expected one", differ)
 	}
-	return s.publishUpload(&draft{dir: dir, f: f, temp: tempName(u)}, u, name, sums, opts.Meta)
+	return s.publishUpload(&draft{dir: dir, f: f, temp: tempName(u), wary: h.folds}, u, name, sums, opts.Meta)
 }
 
-// publishUpload cuts the table off and gives the file its name. On an error
+// publishUpload cuts table and label off and gives the file its name. On an error
 // the upload stays as it was, so that Commit can be called again.
 func (s *Store) publishUpload(d *draft, u storage.Upload, name string, sums storage.Sums, meta storage.Meta) (storage.Info, error) {
-	table := make([]byte, int64(parts(u))*entrySize)
-	if _, err := d.f.ReadAt(table, u.Size); err != nil {
+	rest, err := io.ReadAll(io.NewSectionReader(d.f, u.Size, entryAt(u, parts(u)+1)-u.Size+maxLabel))
+	if err != nil {
 		return storage.Info{}, err
 	}
 	if err := d.f.Truncate(u.Size); err != nil {
@@ -267,7 +303,7 @@ func (s *Store) publishUpload(d *draft, u storage.Upload, name string, sums stor
 	}
 	in, err := s.publish(u.Key, d, name, sums, meta)
 	if err != nil && d.temp != "" {
-		_, undo := d.f.WriteAt(table, u.Size)
+		_, undo := d.f.WriteAt(rest, u.Size)
 		return storage.Info{}, errors.Join(err, undo)
 	}
 	return in, err
@@ -307,13 +343,10 @@ func (s *Store) Abort(ctx context.Context, u storage.Upload) error {
 	if err == nil {
 		defer dir.Close()
 		defer f.Close()
-		err = retry(func() error { return unix.Unlinkat(int(dir.Fd()), tempName(u), 0) })
+		err = unlink(dir, tempName(u))
 	}
 	if err != nil && !storage.Is(s.fail("abort", u.Key, err), work.NotFound) {
 		return s.fail("abort", u.Key, err)
 	}
 	return nil
 }
-
-// Pending implements storage.Multipart.
-func (s *Store) Pending(ctx context.Context, key string) ([]storage.Upload, error) { return nil, nil }

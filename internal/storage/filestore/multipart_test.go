@@ -130,6 +130,8 @@ func TestSweep(t *testing.T) {
 	for _, name := range []string{".tranship-OLD.tmp", ".tranship-kept", "object"} {
 		must(t, os.WriteFile(filepath.Join(folder, name), nil, 0o644))
 	}
+	must(t, os.Mkdir(filepath.Join(folder, ".tranship-PROBE.tmp"), 0o755))
+	must(t, os.WriteFile(filepath.Join(folder, ".tranship-PROBE.tmp/Case"), nil, 0o644))
 	long := time.Now().Add(-2 * abandoned)
 	must(t, os.Chtimes(filepath.Join(folder, ".tranship-OLD.tmp"), long, long)) // as when it is about to be finished
 	look := func(when string, want ...string) {
@@ -147,7 +149,7 @@ func TestSweep(t *testing.T) {
 	u, err := s.Begin(t.Context(), "big", 6, 4, storage.PutOptions{})
 	must(t, err)
 	must(t, s.Abort(t.Context(), u))
-	look("after Begin", ".tranship-OLD.tmp", ".tranship-kept", "object")
+	look("after Begin", ".tranship-OLD.tmp", ".tranship-PROBE.tmp", ".tranship-kept", "object")
 	dir, err := s.readableDir(nil, false)
 	must(t, err)
 	defer dir.Close()

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -15,7 +16,7 @@ import (
 	"github.com/tranship/tranship/internal/work"
 )
 
-// A Store is a folder. Its fields never change.
+// A Store is a folder. Its fields never change, but for habits.
 type Store struct {
 	url    string
 	root   string   // an existing folder, without symbolic links
@@ -25,6 +26,9 @@ type Store struct {
 	xattrs   bool // keep user attributes
 	inodes   bool // keep a file's inode number
 	nameless bool // have files without a name
+	literal  bool // tell names apart that differ in case, as far as can be seen without writing
+
+	habits atomic.Pointer[habits] // what was found out by writing; nil before that
 
 	skipSymlinks bool // leave them out of listings instead of failing
 	skipSpecial  bool
@@ -34,6 +38,9 @@ type Store struct {
 var (
 	_ storage.Store     = (*Store)(nil)
 	_ storage.Multipart = (*Store)(nil)
+	_ storage.Tagger    = (*Store)(nil)
+	_ storage.Keeper    = (*Store)(nil)
+	_ storage.Prober    = (*Store)(nil)
 )
 
 // Opener returns the storage.Opener of file:///folder for folders that lie in
@@ -138,6 +145,7 @@ func (s *Store) probe() {
 			_, err = unix.Fgetxattr(int(dir.Fd()), attribute, nil)
 			s.xattrs = err == nil || errors.Is(err, noAttribute)
 			s.inodes = keepsInodes(dir)
+			s.literal = len(way) == len(s.folder) && isLiteral(dir)
 			return
 		}
 		if len(way) == 0 {
@@ -150,7 +158,7 @@ func (s *Store) probe() {
 func (s *Store) Traits() storage.Traits {
 	return storage.Traits{
 		Name: "file",
-		Meta: storage.MetaTraits{Headers: s.xattrs, User: s.xattrs, ModTime: true},
+		Meta: storage.MetaTraits{Headers: s.xattrs, User: s.xattrs, Tags: s.xattrs, ModTime: true},
 	}
 }
 

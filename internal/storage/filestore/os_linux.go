@@ -55,6 +55,7 @@ const noAttribute = unix.ENODATA
 
 // link gives a nameless file its name; EEXIST if that is taken.
 func link(f, dir *os.File, name string) error {
+	name = found(dir, name)
 	return retry(func() error {
 		return unix.Linkat(unix.AT_FDCWD, procPath(f), int(dir.Fd()), name, unix.AT_SYMLINK_FOLLOW)
 	})
@@ -82,4 +83,30 @@ func lock(f *os.File, off, n int64) error {
 	return retry(func() error {
 		return unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK, Start: off, Len: n})
 	})
+}
+
+// renameNew gives a file of a folder a name that must be free: EEXIST if it is
+// not.
+func renameNew(dir *os.File, from, to string) error {
+	to = found(dir, to)
+	fd := int(dir.Fd())
+	return retry(func() error { return unix.Renameat2(fd, from, fd, to, unix.RENAME_NOREPLACE) })
+}
+
+// systems names the file systems that files are usually on.
+var systems = map[int64]string{
+	unix.EXT4_SUPER_MAGIC: "ext4", unix.XFS_SUPER_MAGIC: "xfs", unix.BTRFS_SUPER_MAGIC: "btrfs", unix.F2FS_SUPER_MAGIC: "f2fs",
+	unix.TMPFS_MAGIC: "tmpfs", unix.OVERLAYFS_SUPER_MAGIC: "overlay", unix.NFS_SUPER_MAGIC: "nfs", unix.FUSE_SUPER_MAGIC: "fuse",
+	unix.SMB_SUPER_MAGIC: "smb", unix.SMB2_SUPER_MAGIC: "smb", unix.CIFS_SUPER_MAGIC: "smb", unix.V9FS_MAGIC: "9p",
+	unix.MSDOS_SUPER_MAGIC: "vfat", unix.EXFAT_SUPER_MAGIC: "exfat", unix.CEPH_SUPER_MAGIC: "ceph", 0x2fc12fc1: "zfs",
+	0x7366746e: "ntfs", 0x482b: "hfs+", 0x0bd00bd0: "lustre", 0x47504653: "gpfs",
+}
+
+// system names the file system of a folder, if it is known.
+func system(dir *os.File) string {
+	var st unix.Statfs_t
+	if err := retry(func() error { return unix.Fstatfs(int(dir.Fd()), &st) }); err != nil {
+		return ""
+	}
+	return systems[int64(st.Type)]
 }

@@ -36,7 +36,7 @@ func (s *Store) Put(ctx context.Context, key string, body io.Reader, size int64,
 }
 
 func (s *Store) putFile(ctx context.Context, key string, way []string, name string, body io.Reader, size int64, opts storage.PutOptions) (storage.Info, error) {
-	dir, err := s.readableDir(way, true)
+	dir, wary, err := s.target(key, way)
 	if err != nil {
 		return storage.Info{}, err
 	}
@@ -45,6 +45,7 @@ func (s *Store) putFile(ctx context.Context, key string, way []string, name stri
 	if err != nil {
 		return storage.Info{}, err
 	}
+	d.wary = wary
 	defer d.discard()
 	sums, err := receive(ctx, d.f, body, size, opts.Sums)
 	if err != nil {
@@ -81,7 +82,7 @@ func (s *Store) publish(key string, d *draft, name string, sums storage.Sums, me
 		return storage.Info{}, err
 	}
 	in.Sums = sums // counted on the way to the file
-	return in, nil
+	return outer(in), nil
 }
 
 // buffers are for bytes on their way to a file.
@@ -127,6 +128,7 @@ type draft struct {
 	dir  *os.File // readable
 	f    *os.File
 	temp string // its name until then; empty if it has none
+	wary bool   // another name may lead to the same file
 }
 
 func (s *Store) newDraft(dir *os.File) (*draft, error) {
@@ -170,13 +172,29 @@ func (d *draft) name(name string) error {
 		}
 		d.temp = temp
 	}
+	if d.wary {
+		err := renameNew(d.dir, d.temp, name)
+		if err == nil {
+			d.temp = ""
+			return d.dir.Sync()
+		}
+		if !errors.Is(err, unix.EEXIST) && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOTSUP) &&
+			!errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EPERM) {
+			return err // else it is to be replaced, or the file system has no such renaming
+		}
+	}
 	// Only a file may be replaced: renaming would also replace a symbolic link.
 	st, err := lstat(d.dir, name)
 	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return inTheWay(d.dir, name, unix.EEXIST)
 	}
-	fd := int(d.dir.Fd())
-	if err := retry(func() error { return unix.Renameat(fd, d.temp, fd, name) }); err != nil {
+	if err == nil && d.wary {
+		if err := spelt(d.dir, name); err != nil {
+			return err
+		}
+	}
+	fd, to := int(d.dir.Fd()), found(d.dir, name)
+	if err := retry(func() error { return unix.Renameat(fd, d.temp, fd, to) }); err != nil {
 		return err
 	}
 	d.temp = ""
@@ -188,7 +206,7 @@ func (d *draft) discard() {
 	d.f.Close()
 	if d.temp != "" {
 		// A file that stays behind is hidden and documented as removable.
-		_ = unix.Unlinkat(int(d.dir.Fd()), d.temp, 0)
+		_ = unlink(d.dir, d.temp)
 	}
 }
 
@@ -196,15 +214,15 @@ func (d *draft) discard() {
 func (s *Store) putMarker(ctx context.Context, key string, way []string, body io.Reader, size int64, opts storage.PutOptions) (storage.Info, error) {
 	in, err := func() (in storage.Info, err error) {
 		if size > 0 {
-			return in, problemf(work.Unsupported, "a key that ends in / is a folder here and holds no bytes")
+			return in, unkept("a key that ends in / is a folder here and holds no bytes")
 		}
-		if !s.xattrs {
-			return in, problemf(work.Unsupported, "the file system has no attributes to mark a folder as an object with")
+		if err := s.keeps(key); err != nil {
+			return in, err
 		}
 		if _, err := receive(ctx, io.Discard, body, 0, opts.Sums); err != nil {
 			return in, err
 		}
-		dir, err := s.readableDir(way, true)
+		dir, _, err := s.target(key, way)
 		if err != nil {
 			return in, err
 		}
@@ -222,7 +240,7 @@ func (s *Store) putMarker(ctx context.Context, key string, way []string, body io
 			return in, err
 		}
 		in, _, err = s.marker(key, dir)
-		return in, err
+		return outer(in), err
 	}()
 	if err != nil {
 		return storage.Info{}, s.fail("put", key, err)
@@ -259,6 +277,12 @@ func (s *Store) remove(way []string, name string) error {
 	if err != nil {
 		return err
 	}
+	if _, err := s.learn(); err != nil { // to remove is to write
+		return err
+	}
+	if err := s.exact(way, dir, name, &st); err != nil {
+		return err
+	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
 		return nil // no object has this key
@@ -266,7 +290,7 @@ func (s *Store) remove(way []string, name string) error {
 	default:
 		return inTheWay(dir, name, unix.EINVAL)
 	}
-	if err := retry(func() error { return unix.Unlinkat(int(dir.Fd()), name, 0) }); err != nil {
+	if err := unlink(dir, name); err != nil {
 		return err
 	}
 	return dir.Sync()
@@ -278,6 +302,12 @@ func (s *Store) removeMarker(way []string) error {
 		return err
 	}
 	defer dir.Close()
+	if _, err := s.learn(); err != nil {
+		return err
+	}
+	if err := s.exact(way, nil, "", nil); err != nil {
+		return err
+	}
 	_, is, err := s.marker("", dir)
 	if err != nil || !is {
 		return err
@@ -291,7 +321,7 @@ func (s *Store) removeMarker(way []string) error {
 		return err
 	}
 	defer parent.Close()
-	err = retry(func() error { return unix.Unlinkat(int(parent.Fd()), way[len(way)-1], unix.AT_REMOVEDIR) })
+	err = rmdir(parent, way[len(way)-1])
 	if err != nil && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EEXIST) {
 		return err
 	}

@@ -21,7 +21,7 @@ func (s *Store) Stat(ctx context.Context, key string) (storage.Info, error) {
 		return storage.Info{}, err
 	}
 	f.Close()
-	return in, nil
+	return outer(in), nil
 }
 
 // Get implements storage.Store.
@@ -43,7 +43,7 @@ func (s *Store) Get(ctx context.Context, key, etag string, off, n int64) (io.Rea
 		f.Close()
 		return nil, storage.Info{}, err
 	}
-	return &body{ctx: ctx, store: s, key: key, f: f, version: in.ETag, off: off, left: n}, in, nil
+	return &body{ctx: ctx, store: s, key: key, f: f, version: in.ETag, off: off, left: n}, outer(in), nil
 }
 
 func changed(now, was string) error {
@@ -73,6 +73,9 @@ func (s *Store) find(key string) (*os.File, storage.Info, error) {
 	}
 	defer dir.Close()
 	if name == "" {
+		if err := s.exact(way, nil, "", nil); err != nil {
+			return nil, storage.Info{}, err
+		}
 		return s.findMarker(key, dir)
 	}
 	// Without O_NONBLOCK, opening a FIFO would wait for its writer.
@@ -83,7 +86,7 @@ func (s *Store) find(key string) (*os.File, storage.Info, error) {
 	if err != nil {
 		return nil, storage.Info{}, err
 	}
-	in, err := s.infoOfFile(key, f, dir, name)
+	in, err := s.infoOfFile(key, way, f, dir, name)
 	if err != nil {
 		f.Close()
 		return nil, storage.Info{}, err
@@ -91,8 +94,11 @@ func (s *Store) find(key string) (*os.File, storage.Info, error) {
 	return f, in, nil
 }
 
-func (s *Store) infoOfFile(key string, f, dir *os.File, name string) (storage.Info, error) {
+func (s *Store) infoOfFile(key string, way []string, f, dir *os.File, name string) (storage.Info, error) {
 	st, err := fstat(f)
+	if err == nil {
+		err = s.exact(way, dir, name, &st)
+	}
 	if err != nil {
 		return storage.Info{}, err
 	}
@@ -211,12 +217,8 @@ func (s *Store) marker(key string, f *os.File) (storage.Info, bool, error) {
 	default:
 		return storage.Info{}, false, nil
 	}
-	if in.Meta.ContentType == "" {
-		in.Meta.ContentType = guess(key)
-	}
-	in.Meta.ModTime = in.ModTime
 	in.ETag = fmt.Sprintf("0-%d.%d-", in.ModTime.Unix(), in.ModTime.Nanosecond())
-	return in, true, nil
+	return complete(in), true, nil
 }
 
 // isEmpty reports whether a folder holds nothing but unfinished files.

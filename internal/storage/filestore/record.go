@@ -34,6 +34,7 @@ const (
 	fieldMark     = "dir"
 	fieldModified = "mt" // of a marker, for a folder's own time is not the marker's
 	fieldUser     = "u." // before the name of user metadata
+	fieldTag      = "g." // before the name of a tag
 )
 
 // sumFields and headerFields tie the fields to the record, in both directions.
@@ -67,6 +68,9 @@ func (r record) encode(key string) url.Values {
 	for name, value := range r.Meta.User {
 		q.Set(fieldUser+name, value)
 	}
+	for name, value := range r.Meta.Tags {
+		q.Set(fieldTag+name, value)
+	}
 	return q
 }
 
@@ -80,15 +84,22 @@ func decode(q url.Values) record {
 	for name, header := range headerFields(&r.Meta) {
 		*header = q.Get(name)
 	}
+	r.Meta.User, r.Meta.Tags = pairs(q, fieldUser), pairs(q, fieldTag)
+	return r
+}
+
+// pairs returns the fields that begin with a prefix, nil if there are none.
+func pairs(q url.Values, prefix string) map[string]string {
+	var found map[string]string
 	for name, values := range q {
-		if user, ok := strings.CutPrefix(name, fieldUser); ok {
-			if r.Meta.User == nil {
-				r.Meta.User = map[string]string{}
+		if name, ok := strings.CutPrefix(name, prefix); ok {
+			if found == nil {
+				found = map[string]string{}
 			}
-			r.Meta.User[user] = values[0]
+			found[name] = values[0]
 		}
 	}
-	return r
+	return found
 }
 
 // guess returns the content type of a file that says none.
@@ -125,7 +136,7 @@ func modTime(st *unix.Stat_t) time.Time {
 	return time.Unix(st.Mtim.Unix())
 }
 
-// info says what is known of an open file.
+// info says what is known of an open file, its tags included.
 func (s *Store) info(key string, f *os.File, st *unix.Stat_t) (storage.Info, error) {
 	in := storage.Info{Key: key, Size: st.Size, ETag: s.version(st), ModTime: modTime(st)}
 	q, err := s.attributes(f)
@@ -136,11 +147,23 @@ func (s *Store) info(key string, f *os.File, st *unix.Stat_t) (storage.Info, err
 		r := decode(q)
 		in.Sums, in.Meta = r.Sums, r.Meta
 	}
+	return complete(in), nil
+}
+
+// complete fills in what follows from the rest.
+func complete(in storage.Info) storage.Info {
 	if in.Meta.ContentType == "" {
-		in.Meta.ContentType = guess(key)
+		in.Meta.ContentType = guess(in.Key)
 	}
 	in.Meta.ModTime = in.ModTime
-	return in, nil
+	in.TagCount = len(in.Meta.Tags)
+	return in
+}
+
+// outer leaves out what takes another request.
+func outer(in storage.Info) storage.Info {
+	in.Meta.Tags = nil
+	return in
 }
 
 // attributes reads the attribute of an open file; none is no error.
@@ -182,7 +205,7 @@ func (s *Store) setAttributes(f *os.File, q url.Values, must bool) error {
 	}
 	if errors.Is(err, unix.E2BIG) || errors.Is(err, unix.ERANGE) || errors.Is(err, unix.ENOTSUP) ||
 		errors.Is(err, unix.ENOSPC) && len(text) > 1<<10 {
-		return &problem{fault: work.Unsupported, cause: err,
+		return &problem{fault: work.Unsupported, field: work.FieldMetadata, cause: err,
 			text: "the file system cannot keep " + strconv.Itoa(len(text)) + " bytes of metadata with the file"}
 	}
 	return err

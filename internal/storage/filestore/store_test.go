@@ -1,7 +1,6 @@
 package filestore
 
 import (
-	"bytes"
 	"fmt"
 	"net/url"
 	"os"
@@ -43,6 +42,9 @@ func TestConformance(t *testing.T) {
 		Keys:    pathKeys(),
 		Checks:  checks,
 		Vouches: storage.CRC32C,
+		Missing: func(t *testing.T) storage.Store { return open(t, filepath.Join(t.TempDir(), "not", "there"), "") },
+
+		SetsModTime: true,
 	})
 }
 
@@ -57,6 +59,8 @@ func TestConformancePoor(t *testing.T) {
 		},
 		Keys:   slices.DeleteFunc(pathKeys(), func(key string) bool { return strings.HasSuffix(key, "/") }),
 		Checks: checks,
+
+		SetsModTime: true,
 	})
 }
 
@@ -355,57 +359,4 @@ func TestLongPath(t *testing.T) {
 	put(t, s, key, "x", storage.PutOptions{})
 	wantList(t, s, key)
 	must(t, s.Delete(t.Context(), key))
-}
-
-func TestChangedWhileRead(t *testing.T) {
-	t.Parallel()
-	for name, change := range map[string]func(path string) error{
-		"grown":       func(p string) error { return appendTo(p, "more") },
-		"shrunk":      func(p string) error { return os.Truncate(p, 1000) },
-		"overwritten": func(p string) error { return overwrite(p) },
-		"emptied":     func(p string) error { return os.Truncate(p, 0) },
-	} {
-		folder := t.TempDir()
-		s := open(t, folder, "")
-		in := put(t, s, "a", string(storagetest.Bytes(1, 200_000)), storage.PutOptions{})
-		for _, etag := range []string{in.ETag, ""} {
-			put(t, s, "a", string(storagetest.Bytes(1, 200_000)), storage.PutOptions{})
-			if etag != "" {
-				in, err := s.Stat(t.Context(), "a")
-				must(t, err)
-				etag = in.ETag
-			}
-			body, _, err := s.Get(t.Context(), "a", etag, 0, -1)
-			must(t, err)
-			head := make([]byte, 100)
-			_, err = body.Read(head)
-			must(t, err)
-			must(t, change(filepath.Join(folder, "a")))
-			// ReadFull is content with its last byte; it must not get it.
-			rest := bytes.NewBuffer(nil)
-			_, err = rest.ReadFrom(body)
-			wantFault(t, "reading a file that was "+name, err, work.SrcChanged)
-			must(t, body.Close())
-		}
-	}
-}
-
-func appendTo(path, text string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	_, err = f.WriteString(text)
-	return err
-}
-
-func overwrite(path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	_, err = f.WriteAt([]byte("other"), 150_000)
-	return err
 }

@@ -1,10 +1,12 @@
 package memstore
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/tranship/tranship/internal/storage"
@@ -14,6 +16,7 @@ import (
 // An upload holds the parts of an object to be. It is guarded by its bucket's mu.
 type upload struct {
 	key   string
+	meta  storage.Meta // of Begin
 	parts map[int]part
 }
 
@@ -27,8 +30,9 @@ func (s *Store) Limits() storage.Limits {
 	return storage.Limits{MinPart: 1, MaxPart: 1 << 30, MaxObject: 1 << 40, MaxParts: 10_000}
 }
 
-// Begin implements storage.Multipart.
-func (s *Store) Begin(ctx context.Context, key string, size, partSize int64, _ storage.PutOptions) (storage.Upload, error) {
+// Begin implements storage.Multipart. The object's metadata is what is given
+// here, as with S3; what Commit is given is not looked at.
+func (s *Store) Begin(ctx context.Context, key string, size, partSize int64, opts storage.PutOptions) (storage.Upload, error) {
 	if err := ctx.Err(); err != nil {
 		return storage.Upload{}, s.fail("begin", key, work.Transient, err)
 	}
@@ -40,7 +44,7 @@ func (s *Store) Begin(ctx context.Context, key string, size, partSize int64, _ s
 	defer b.mu.Unlock()
 	b.lastID++
 	id := strconv.Itoa(b.lastID)
-	b.uploads[id] = &upload{key: s.prefix + key, parts: map[int]part{}}
+	b.uploads[id] = &upload{key: s.prefix + key, meta: cloneMeta(opts.Meta), parts: map[int]part{}}
 	return storage.Upload{Key: key, ID: id, Size: size, Part: partSize}, nil
 }
 
@@ -78,7 +82,7 @@ func (s *Store) Commit(ctx context.Context, u storage.Upload, parts []storage.Pa
 	if err := ctx.Err(); err != nil {
 		return storage.Info{}, s.fail("commit", u.Key, work.Transient, err)
 	}
-	data, err := s.assemble(u, parts)
+	data, meta, err := s.assemble(u, parts)
 	if err != nil {
 		return storage.Info{}, err
 	}
@@ -88,7 +92,7 @@ func (s *Store) Commit(ctx context.Context, u storage.Upload, parts []storage.Pa
 	if _, differ := opts.Sums.Compare(sums); differ != 0 {
 		return storage.Info{}, s.fail("commit", u.Key, work.Corrupt, fmt.Errorf("%s of the parts together is not the expected one", differ))
 	}
-	o := s.object(u.Key, data, sums, opts.Meta)
+	o := s.object(u.Key, data, sums, meta)
 	s.bucket.put(o)
 	s.bucket.mu.Lock()
 	defer s.bucket.mu.Unlock()
@@ -98,28 +102,31 @@ func (s *Store) Commit(ctx context.Context, u storage.Upload, parts []storage.Pa
 
 // assemble joins the parts and checks that they are all, in order, and the
 // ones the caller knows of.
-func (s *Store) assemble(u storage.Upload, parts []storage.Part) ([]byte, error) {
+func (s *Store) assemble(u storage.Upload, parts []storage.Part) ([]byte, storage.Meta, error) {
 	s.bucket.mu.Lock()
 	defer s.bucket.mu.Unlock()
+	fail := func(fault work.Fault, format string, args ...any) ([]byte, storage.Meta, error) {
+		return nil, storage.Meta{}, s.fail("commit", u.Key, fault, fmt.Errorf(format, args...))
+	}
 	up, err := s.upload("commit", u)
 	if err != nil {
-		return nil, err
+		return nil, storage.Meta{}, err
 	}
 	var data []byte
 	for i, p := range parts {
 		have, ok := up.parts[p.N]
 		switch {
 		case p.N != i+1:
-			return nil, s.fail("commit", u.Key, work.Invalid, fmt.Errorf("part %d stands in place %d", p.N, i+1))
+			return fail(work.Invalid, "part %d stands in place %d", p.N, i+1)
 		case !ok || have.tag != p.Tag:
-			return nil, s.fail("commit", u.Key, work.Corrupt, fmt.Errorf("part %d is not the one that was stored", p.N))
+			return fail(work.Corrupt, "part %d is not the one that was stored", p.N)
 		}
 		data = append(data, have.data...)
 	}
 	if int64(len(data)) != u.Size {
-		return nil, s.fail("commit", u.Key, work.Corrupt, fmt.Errorf("parts are %d of %d bytes", len(data), u.Size))
+		return fail(work.Corrupt, "parts are %d of %d bytes", len(data), u.Size)
 	}
-	return data, nil
+	return data, up.meta, nil
 }
 
 // Abort implements storage.Multipart.
@@ -133,8 +140,11 @@ func (s *Store) Abort(ctx context.Context, u storage.Upload) error {
 	return nil
 }
 
-// Pending implements storage.Multipart.
+// Pending implements storage.Multipart. The oldest upload comes first.
 func (s *Store) Pending(ctx context.Context, key string) ([]storage.Upload, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, s.fail("list uploads", key, work.Transient, err)
+	}
 	b := s.bucket
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -144,5 +154,8 @@ func (s *Store) Pending(ctx context.Context, key string) ([]storage.Upload, erro
 			found = append(found, storage.Upload{Key: key, ID: id})
 		}
 	}
+	slices.SortFunc(found, func(a, b storage.Upload) int {
+		return cmp.Or(cmp.Compare(len(a.ID), len(b.ID)), cmp.Compare(a.ID, b.ID)) // they are numbers
+	})
 	return found, nil
 }

@@ -34,17 +34,19 @@ func (s *Store) object(key string, data []byte, sums storage.Sums, meta storage.
 	meta = cloneMeta(meta)
 	meta.ModTime = stamp(meta)
 	return &object{data: data, info: storage.Info{
-		Key:     s.prefix + key,
-		Size:    int64(len(data)),
-		ETag:    hex.EncodeToString(sums.MD5),
-		ModTime: meta.ModTime,
-		Sums:    sums,
-		Meta:    meta,
+		Key:      s.prefix + key,
+		Size:     int64(len(data)),
+		ETag:     hex.EncodeToString(sums.MD5),
+		ModTime:  meta.ModTime,
+		Sums:     sums,
+		Meta:     meta,
+		TagCount: len(meta.Tags),
+		Archived: meta.Class == Archive,
 	}}
 }
 
 func cloneMeta(m storage.Meta) storage.Meta {
-	m.User = maps.Clone(m.User)
+	m.User, m.Tags = maps.Clone(m.User), maps.Clone(m.Tags)
 	return m
 }
 
@@ -90,7 +92,8 @@ func (r *interrupted) Read(p []byte) (int, error) {
 }
 
 // CopyFrom implements storage.Copier for sources that are memory stores. The
-// bytes are shared, for no object is ever changed.
+// bytes are shared, for no object is ever changed. The metadata is the source's
+// as it stands there, but for the storage class.
 func (s *Store) CopyFrom(ctx context.Context, key string, src storage.Store, in storage.Info, opts storage.PutOptions) (storage.Info, error) {
 	from, ok := src.(*Store)
 	if !ok {
@@ -99,7 +102,7 @@ func (s *Store) CopyFrom(ctx context.Context, key string, src storage.Store, in 
 	if key == "" {
 		return storage.Info{}, s.fail("copy", key, work.Invalid, errors.New("an object needs a key"))
 	}
-	o, err := from.find(ctx, "copy", in.Key, in.ETag)
+	o, err := from.readable(ctx, "copy", in.Key, in.ETag)
 	if err != nil {
 		return storage.Info{}, err
 	}
@@ -107,7 +110,9 @@ func (s *Store) CopyFrom(ctx context.Context, key string, src storage.Store, in 
 	if _, differ := opts.Sums.Compare(sums); differ != 0 {
 		return storage.Info{}, s.fail("copy", key, work.Corrupt, fmt.Errorf("%s of the source is not the expected one", differ))
 	}
-	c := s.object(key, o.data, sums, opts.Meta)
+	meta := o.info.Meta
+	meta.Class = opts.Meta.Class
+	c := s.object(key, o.data, sums, meta)
 	s.bucket.put(c)
 	return s.outer(c), nil
 }

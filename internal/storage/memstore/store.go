@@ -29,7 +29,13 @@ var (
 	_ storage.Store     = (*Store)(nil)
 	_ storage.Copier    = (*Store)(nil)
 	_ storage.Multipart = (*Store)(nil)
+	_ storage.Tagger    = (*Store)(nil)
+	_ storage.Keeper    = (*Store)(nil)
+	_ storage.Prober    = (*Store)(nil)
 )
+
+// Archive is the storage class whose objects cannot be read.
+const Archive = "ARCHIVE"
 
 // A bucket holds the objects of one name.
 type bucket struct {
@@ -90,7 +96,7 @@ func (s *Store) Traits() storage.Traits {
 	return storage.Traits{
 		Name:      "mem",
 		ETagIsMD5: true,
-		Meta:      storage.MetaTraits{Headers: true, User: true, ModTime: true},
+		Meta:      storage.MetaTraits{Headers: true, User: true, Tags: true, Class: true, ModTime: true},
 	}
 }
 
@@ -141,7 +147,7 @@ func (s *Store) page(after, upto string) (page []storage.Info, more bool) {
 		if len(page) == pageSize {
 			return page, true
 		}
-		page = append(page, storage.Info{Key: key, Size: o.info.Size, ETag: o.info.ETag, ModTime: o.info.ModTime})
+		page = append(page, storage.Info{Key: key, Size: o.info.Size, ETag: o.info.ETag, ModTime: o.info.ModTime, Archived: o.info.Archived})
 	}
 	return page, false
 }
@@ -202,12 +208,26 @@ func (s *Store) find(ctx context.Context, op, key, etag string) (*object, error)
 	return o, nil
 }
 
+// readable is find for whoever wants the object's bytes.
+func (s *Store) readable(ctx context.Context, op, key, etag string) (*object, error) {
+	o, err := s.find(ctx, op, key, etag)
+	if err != nil {
+		return nil, err
+	}
+	if o.info.Archived {
+		return nil, &storage.Error{Op: op, Store: s.url, Key: key, Fault: work.Unsupported, Field: work.FieldArchived,
+			Err: errors.New("its storage class is " + Archive), Hint: "the object is archived: restore it first"}
+	}
+	return o, nil
+}
+
 // outer returns the info of an object as this store's callers see it.
 func (s *Store) outer(o *object) storage.Info {
 	info := o.info
 	info.Key = strings.TrimPrefix(info.Key, s.prefix)
 	info.Sums = info.Sums.Clone()
 	info.Meta = cloneMeta(info.Meta)
+	info.Meta.Tags = nil // they take another request
 	return info
 }
 
@@ -222,7 +242,7 @@ func (s *Store) Stat(ctx context.Context, key string) (storage.Info, error) {
 
 // Get implements storage.Store.
 func (s *Store) Get(ctx context.Context, key, etag string, off, n int64) (io.ReadCloser, storage.Info, error) {
-	o, err := s.find(ctx, "get", key, etag)
+	o, err := s.readable(ctx, "get", key, etag)
 	if err != nil {
 		return nil, storage.Info{}, err
 	}

@@ -17,6 +17,7 @@ func TestConformance(t *testing.T) {
 		Keys:    storagetest.OddKeys(),
 		Checks:  storage.CRC32C | storage.CRC64NVME | storage.CRC32 | storage.MD5 | storage.SHA256,
 		Vouches: storage.CRC32C | storage.MD5,
+		Class:   "COLD", SetsModTime: true,
 	})
 }
 

@@ -54,7 +54,8 @@ func TestFaultyWithoutFaults(t *testing.T) {
 		New:    func(*testing.T) storage.Store { return Faulty(memstore.New(), Faults{Tally: tally}) },
 		Keys:   OddKeys(),
 		Checks: storage.CRC32C | storage.MD5,
-		Skip:   map[string]string{"Copier": "a faulty store is none of another kind to the store behind it"},
+		Class:  "COLD", SetsModTime: true,
+		Skip: map[string]string{"Copier": "a faulty store is none of another kind to the store behind it"},
 	})
 }
 
@@ -224,7 +225,7 @@ func TestFaultyPowers(t *testing.T) {
 	if tally.Struck(Applied, "part") != 1 || tally.Struck(Applied, "copy") != 1 {
 		t.Errorf("the tally says %v", tally)
 	}
-	type plain struct{ storage.Store }
+
 	if _, ok := Faulty(plain{inner}, Faults{}).(storage.Copier); ok {
 		t.Error("a store without powers got one")
 	}

@@ -37,6 +37,16 @@ type Harness struct {
 	Checks storage.Algos
 	// Vouches are the checksums that Stat must know after a Put.
 	Vouches storage.Algos
+	// Class is a storage class, not the default, that the store must keep.
+	// Empty: none is tried.
+	Class string
+	// SetsModTime says that a time of modification in the metadata becomes the
+	// object's own, as Info.ModTime and listings give it. Other stores keep it
+	// beside that.
+	SetsModTime bool
+	// Missing returns a store whose bucket or folder is not there. Nil: this is
+	// not tried.
+	Missing func(t *testing.T) storage.Store
 	// Skip names parts of the suite that the store is known to fail for
 	// reasons beyond our code, and says why.
 	Skip map[string]string
@@ -60,11 +70,21 @@ func Run(t *testing.T, h Harness) {
 		{"PutChecks", testPutChecks},
 		{"PutSeeker", testPutSeeker},
 		{"Meta", testMeta},
+		{"ModTime", testModTime},
+		{"Class", testClass},
+		{"Tags", testTags},
+		{"Fitter", testFitter},
+		{"Gzip", testGzip},
+		{"Empty", testEmpty},
+		{"Nested", testNested},
+		{"Keeper", testKeeper},
+		{"Prober", testProber},
 		{"Concurrent", testConcurrent},
 		{"Canceled", testCanceled},
 		{"Copier", testCopier},
 		{"Multipart", testMultipart},
 		{"MultipartErrors", testMultipartErrors},
+		{"Pending", testPending},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

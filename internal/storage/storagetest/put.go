@@ -6,11 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"strings"
 	"testing"
 	"testing/iotest"
-	"time"
 
 	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/work"
@@ -146,51 +144,4 @@ func testPutSeeker(t *testing.T, h Harness) {
 		t.Fatalf("Put of a seeker = %v", err)
 	}
 	wantContent(t, s, "seeker", content)
-}
-
-func testMeta(t *testing.T, h Harness) {
-	s := h.New(t)
-	traits := s.Traits().Meta
-	meta := storage.Meta{
-		ContentType:        "text/plain; charset=utf-8",
-		ContentEncoding:    "gzip",
-		ContentLanguage:    "de",
-		ContentDisposition: `attachment; filename="a b.txt"`,
-		CacheControl:       "max-age=60, public",
-		User:               map[string]string{"plain": "value", "percent": "100%25", "spaces": "a  b", "dash-ed": "a+b&c=d", "empty-not": "-"},
-		ModTime:            time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC),
-	}
-	content := Bytes(6, 5000) // not gzip: stores must hand out what was stored
-	put(t, s, "meta.txt", content, storage.PutOptions{Meta: meta})
-	wantContent(t, s, "meta.txt", content)
-	st, err := s.Stat(t.Context(), "meta.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, got, err := read(t.Context(), s, "meta.txt", st.ETag, 10, 20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for what, in := range map[string]storage.Info{"Stat": st, "Get": got} {
-		m := in.Meta
-		if traits.Headers && (m.ContentType != meta.ContentType || m.ContentEncoding != meta.ContentEncoding ||
-			m.ContentLanguage != meta.ContentLanguage || m.ContentDisposition != meta.ContentDisposition || m.CacheControl != meta.CacheControl) {
-			t.Errorf("%s says headers %+v, want %+v", what, m, meta)
-		}
-		if traits.User && !maps.Equal(m.User, meta.User) {
-			t.Errorf("%s says user metadata %q, want %q", what, m.User, meta.User)
-		}
-		if traits.ModTime && (!in.ModTime.Equal(meta.ModTime) || !m.ModTime.Equal(meta.ModTime)) {
-			t.Errorf("%s says modified %v and %v, want %v", what, in.ModTime, m.ModTime, meta.ModTime)
-		}
-	}
-
-	put(t, s, "meta.txt", content[:10], storage.PutOptions{})
-	st, err = s.Stat(t.Context(), "meta.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(st.Meta.User) > 0 || st.Meta.ContentEncoding != "" || st.Meta.CacheControl != "" {
-		t.Errorf("an overwrite without metadata left %+v", st.Meta)
-	}
 }
