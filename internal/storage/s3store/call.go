@@ -21,6 +21,11 @@ const (
 	stall     = time.Minute      // how long the network may keep a request waiting
 	thinking  = 20 * time.Minute // how long a server may put an object together
 	maxAnswer = 4 << 20          // bytes of an answer that is read as a whole
+	tidying   = 20 * time.Second // what is cleared away after the caller has gone may take
+
+	// patience is how long a server may ask to be left alone for its request to
+	// be repeated here nevertheless. For longer, the engine takes over.
+	patience = time.Second
 
 	// askFrom is the size from which a body that cannot be sent twice is
 	// announced first. A server that refuses a request may hang up while the
@@ -49,6 +54,10 @@ type request struct {
 	ask    bool          // whether the server wants the body, before it is sent
 	hold   time.Duration // before the body is sent, for a refusal to arrive
 
+	// check, if set, is asked after the connection broke: an error of it is what
+	// the server would have said if it had been heard.
+	check func(ctx context.Context) error
+
 	payload string // what stands for the body's hash in the signature; empty: unsigned
 }
 
@@ -65,7 +74,12 @@ func (s *Store) do(ctx context.Context, r *request) (*http.Response, error) {
 		if err == nil {
 			return resp, nil
 		}
-		if attempt == attempts || ctx.Err() != nil || !passing(err) || !rewind() {
+		if r.check != nil && ctx.Err() == nil && broke(err) {
+			if why := r.check(ctx); why != nil && !passing(why) {
+				return nil, why
+			}
+		}
+		if attempt == attempts || afterOf(err) > patience || ctx.Err() != nil || !passing(err) || !rewind() {
 			return nil, err
 		}
 		s.client.adjust(err)
@@ -77,6 +91,26 @@ func (s *Store) do(ctx context.Context, r *request) (*http.Response, error) {
 			return nil, err
 		}
 	}
+}
+
+// broke reports whether a request failed before the server was heard.
+func broke(err error) bool {
+	var (
+		api    *apiError
+		source *sourceError
+		creds  *credentialsError
+		own    *refusal
+	)
+	return !errors.As(err, &api) && !errors.As(err, &source) && !errors.As(err, &creds) && !errors.As(err, &own)
+}
+
+// afterOf is how long the server asked to be left alone.
+func afterOf(err error) time.Duration {
+	var api *apiError
+	if errors.As(err, &api) {
+		return api.after
+	}
+	return 0
 }
 
 // rewinder returns a function that makes a body ready to be sent again, from
@@ -105,7 +139,7 @@ func pause(attempt int, err error) time.Duration {
 	if faultOf(err) == work.Throttled {
 		d *= 4
 	}
-	return d/2 + rand.N(d)
+	return max(d/2+rand.N(d), min(afterOf(err), patience))
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {
@@ -199,6 +233,7 @@ func (s *Store) sign(ctx context.Context, r *request) (*http.Request, error) {
 		if err != nil {
 			return nil, &credentialsError{err}
 		}
+		s.client.session.Store(creds.SessionToken != "")
 		header["X-Amz-Content-Sha256"] = []string{payload}
 		now := time.Now().Add(time.Duration(s.client.skew.Load()))
 		if err := s.client.signer.SignHTTP(ctx, creds, req, payload, s.place.service, s.place.region, now); err != nil {
@@ -229,7 +264,7 @@ func (s *Store) roundTrip(ctx context.Context, r *request) (http.Header, []byte,
 	if bytes.Contains(body, []byte("<Error>")) {
 		var e apiError
 		if xml.Unmarshal(body, &e) == nil && e.XMLName.Local == "Error" {
-			e.status = resp.StatusCode
+			e.heard(resp)
 			return nil, nil, &e
 		}
 	}

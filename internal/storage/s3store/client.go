@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -32,6 +33,8 @@ type client struct {
 	maxCopy   int64         // bytes that the server copies in one request
 	copyPart  int64         // bytes of a part that the server copies, at least
 	skew      atomic.Int64  // how far the server's clock is ahead, in nanoseconds
+	session   atomic.Bool   // whether the credentials are those of a session
+	amazon    bool          // whether the service is Amazon's own
 
 	users int // stores; guarded by open.mu
 }
@@ -62,8 +65,24 @@ func (c *client) release() {
 	open.mu.Lock()
 	defer open.mu.Unlock()
 	if c.users--; c.users == 0 {
-		delete(open.clients, c.options)
+		if open.clients[c.options] == c {
+			delete(open.clients, c.options)
+		}
 		c.transport.CloseIdleConnections()
+	}
+}
+
+// outdated says that the credentials have expired: the next request asks the
+// provider anew, and the next store to be opened reads the configuration
+// anew, where an operator may have put fresh ones.
+func (c *client) outdated() {
+	if cache, ok := c.aws.Credentials.(*aws.CredentialsCache); ok {
+		cache.Invalidate()
+	}
+	open.mu.Lock()
+	defer open.mu.Unlock()
+	if open.clients[c.options] == c {
+		delete(open.clients, c.options)
 	}
 }
 
@@ -98,6 +117,7 @@ func newClient(ctx context.Context, o options) (*client, error) {
 		aws:       s3.NewFromConfig(cfg, o.apply).Options(),
 		signer:    newSigner(),
 	}
+	c.amazon = isAmazon(c.aws.BaseEndpoint)
 	if c.aws.Region == "" {
 		if c.aws.BaseEndpoint == nil {
 			return nil, errNoRegion
@@ -105,6 +125,20 @@ func newClient(ctx context.Context, o options) (*client, error) {
 		c.aws.Region = "us-east-1" // what nearly every other server than AWS goes by
 	}
 	return c, nil
+}
+
+// isAmazon reports whether an endpoint, if one is set at all, is Amazon's own,
+// such as that of a VPC.
+func isAmazon(endpoint *string) bool {
+	if endpoint == nil {
+		return true
+	}
+	u, err := url.Parse(*endpoint)
+	if err != nil {
+		return false
+	}
+	host := strings.TrimSuffix(u.Hostname(), ".cn")
+	return strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".api.aws")
 }
 
 func newSigner() *v4.Signer {

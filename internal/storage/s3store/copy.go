@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -19,13 +18,14 @@ const (
 )
 
 // CopyFrom lets the server copy, if src is a store of the same service under
-// the same identity. Metadata goes along, also what Meta does not tell of.
+// the same identity. Metadata and tags go along, also what Meta does not tell
+// of; the storage class is opts.Meta.Class.
 func (s *Store) CopyFrom(ctx context.Context, key string, src storage.Store, in storage.Info, opts storage.PutOptions) (storage.Info, error) {
-	out, err := s.copyFrom(ctx, key, src, in)
+	out, err := s.copyFrom(ctx, key, src, in, opts.Meta.Class)
 	return out, s.fail("copy to", key, err)
 }
 
-func (s *Store) copyFrom(ctx context.Context, key string, src storage.Store, in storage.Info) (storage.Info, error) {
+func (s *Store) copyFrom(ctx context.Context, key string, src storage.Store, in storage.Info, class string) (storage.Info, error) {
 	from, ok := src.(*Store)
 	if !ok || from.client != s.client {
 		return storage.Info{}, refuse(work.Unsupported, "the stores are not of one service and identity")
@@ -33,20 +33,26 @@ func (s *Store) copyFrom(ctx context.Context, key string, src storage.Store, in 
 	if err := s.keeps(ctx, key); err != nil {
 		return storage.Info{}, err
 	}
-	if in.Size > s.client.maxCopy {
-		return s.copyParts(ctx, key, from, in)
+	if _, lost := s.Fit(storage.Meta{Class: class}); len(lost) > 0 {
+		return storage.Info{}, misfit(work.FieldClass, "S3 cannot hold the storage class: %s", lost[0].Why)
 	}
-	_, body, err := s.roundTrip(ctx, &request{
-		method: http.MethodPut, key: s.prefix + key, header: from.asSource(in), wait: thinking,
-	})
+	if in.Size > s.client.maxCopy {
+		return s.copyParts(ctx, key, from, in, class)
+	}
+	h := from.asSource(in)
+	if class != "" {
+		h[storageClass] = []string{class}
+	}
+	s.encrypt.write(h)
+	answer, body, err := s.roundTrip(ctx, &request{method: http.MethodPut, key: s.prefix + key, header: h, wait: thinking})
 	if err != nil {
-		return storage.Info{}, err
+		return storage.Info{}, s.refused(err, storage.Meta{Class: class}, h)
 	}
 	var result answerXML
 	if err := decode(body, &result); err != nil {
 		return storage.Info{}, err
 	}
-	return result.info(key, in.Size), nil
+	return result.info(key, in.Size, answer), nil
 }
 
 // asSource returns the headers that name an object as the source of a copy.
@@ -59,13 +65,19 @@ func (s *Store) asSource(in storage.Info) http.Header {
 }
 
 // copyParts copies an object that is too big for one request.
-func (s *Store) copyParts(ctx context.Context, key string, from *Store, in storage.Info) (storage.Info, error) {
+func (s *Store) copyParts(ctx context.Context, key string, from *Store, in storage.Info, class string) (storage.Info, error) {
 	now, err := from.Stat(ctx, in.Key)
 	if err != nil {
 		return storage.Info{}, err
 	}
 	if in.ETag != "" && now.ETag != in.ETag {
 		return storage.Info{}, refuse(work.SrcChanged, "its version is now %q, was %q", now.ETag, in.ETag)
+	}
+	now.Meta.Class = class
+	// Not every server counts the tags of an object. Who may not read them may
+	// well copy an object that has none.
+	if now.Meta.Tags, err = from.Tags(ctx, in.Key); err != nil && !(storage.Is(err, work.Denied) && now.TagCount == 0) {
+		return storage.Info{}, err
 	}
 	limits := s.Limits()
 	part := max(s.client.copyPart, (now.Size+int64(limits.MaxParts)-1)/int64(limits.MaxParts))
@@ -83,7 +95,7 @@ func (s *Store) copyParts(ctx context.Context, key string, from *Store, in stora
 		})
 	}
 	if err := group.Wait(); err != nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidying)
 		defer cancel()
 		if left := s.Abort(ctx, u); left != nil {
 			err = fmt.Errorf("%w; also: %v", err, left)

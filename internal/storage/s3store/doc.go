@@ -42,7 +42,24 @@
 // Meta.ModTime is kept as the user metadata mtime, as rclone and others do:
 // written when the source knows a time and has no mtime of its own, and read
 // back into Meta.ModTime and out of Meta.User if it is in the form that we
-// write. Copies between S3 stores therefore change nothing.
+// write. Copies between S3 stores therefore change nothing. Amazon's server
+// takes headers for Latin-1 unless they are coded for mail, and hands them out
+// so; there, values that are not ASCII are coded, and everywhere decoded if
+// they are in a form that servers are known to use.
+//
+// Meta.Class is the storage class by S3's name for it: STANDARD where the
+// server says none, as it does for that one. Fit leaves out what S3 never
+// holds: odd names, more than ten tags, more user metadata than a request
+// carries. What only the server can know, such as a class that it does not
+// have, is an error that names the field; a class is not tried twice, nor are
+// tags that are not ASCII after some were refused. Some
+// servers, such as versitygw, take any class and keep none.
+//
+// An object in an archive without a copy that was restored is Archived, by
+// Stat and, on Amazon's service, in listings.
+//
+// What is stored is encrypted as the URL's ssetype and kmskeyid say, which
+// have the Go CDK's meaning, or else by the bucket's own rule.
 //
 // # Checksums
 //
@@ -51,7 +68,22 @@
 // the form of one and the object is not encrypted with a key of KMS. An upload
 // in parts goes by CRC32C: every part has its own behind its body, the server
 // checks it, and puts them together to that of the whole, which Commit
-// compares.
+// compares. A checksum behind a body comes in a frame of chunks, which is made
+// while the body is read.
+//
+// # Uploads in parts
+//
+// Abort goes on until the server knows nothing of the upload, because a part
+// that was under way may come after. Where the connection breaks under a part,
+// the server is asked whether the upload is still there: some hang up on
+// uploads that they do not know before they are heard. Pending finds uploads
+// without parts, as far as the server says.
+//
+// # Credentials
+//
+// An error because credentials have expired says so. They are then asked of
+// their provider again, and the next store that is opened reads the whole
+// configuration anew; stores that are open keep what they have read.
 //
 // A Store and all that it returns may be used by many goroutines, a body by
 // one at a time. Stores with the same options share connections.

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/aws/smithy-go"
 
 	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/work"
@@ -22,7 +25,10 @@ type apiError struct {
 	Endpoint  string   `xml:"Endpoint"`
 	RequestID string   `xml:"RequestId"`
 	status    int
-	date      string // by the server's clock
+	date      string        // by the server's clock
+	id2       string        // what Amazon's support wants beside the request's id
+	after     time.Duration // how long the server asks to be left alone
+	about     work.Field    // what of the object it is about, if its code does not say
 }
 
 func newAPIError(resp *http.Response, body []byte) *apiError {
@@ -30,14 +36,33 @@ func newAPIError(resp *http.Response, body []byte) *apiError {
 	if err := xml.Unmarshal(body, e); err != nil {
 		*e = apiError{} // a proxy's page, or nothing as after HEAD
 	}
-	e.status, e.date = resp.StatusCode, resp.Header.Get("Date")
-	if id := resp.Header.Get("X-Amz-Request-Id"); id != "" {
+	e.heard(resp)
+	return e
+}
+
+// heard adds what the answer's header says.
+func (e *apiError) heard(resp *http.Response) {
+	h := resp.Header
+	e.status, e.date, e.id2 = resp.StatusCode, h.Get("Date"), h.Get("X-Amz-Id-2")
+	e.after = retryAfter(h.Get("Retry-After"), time.Now())
+	if id := h.Get("X-Amz-Request-Id"); id != "" {
 		e.RequestID = id
 	}
-	if region := resp.Header.Get("X-Amz-Bucket-Region"); region != "" {
+	if region := h.Get("X-Amz-Bucket-Region"); region != "" {
 		e.Region = region
 	}
-	return e
+}
+
+// retryAfter reads the header of this name: seconds or a date; 0 if it is
+// neither, or over.
+func retryAfter(text string, now time.Time) time.Duration {
+	if sec, err := strconv.ParseInt(text, 10, 32); err == nil {
+		return max(0, time.Duration(sec)*time.Second)
+	}
+	if t, err := http.ParseTime(text); err == nil {
+		return max(0, t.Sub(now))
+	}
+	return 0
 }
 
 func (e *apiError) Error() string {
@@ -51,7 +76,11 @@ func (e *apiError) Error() string {
 		b.WriteString(": " + e.Message)
 	}
 	if e.RequestID != "" {
-		b.WriteString(" [request " + e.RequestID + "]")
+		b.WriteString(" [request " + e.RequestID)
+		if e.id2 != "" {
+			b.WriteString(", " + e.id2)
+		}
+		b.WriteString("]")
 	}
 	return b.String()
 }
@@ -66,109 +95,19 @@ func (e *credentialsError) Unwrap() error { return e.err }
 // server's answer cannot be used.
 type refusal struct {
 	fault  work.Fault
+	field  work.Field // what of the object cannot be held, if that is why
 	reason string
 }
 
 func (r *refusal) Error() string { return r.reason }
 
 func refuse(fault work.Fault, format string, args ...any) error {
-	return &refusal{fault, fmt.Sprintf(format, args...)}
+	return &refusal{fault: fault, reason: fmt.Sprintf(format, args...)}
 }
 
-// codes are the faults of the codes that servers send.
-var codes = map[string]work.Fault{
-	"NoSuchKey": work.NotFound, "NoSuchBucket": work.NotFound, "NoSuchUpload": work.NotFound,
-	"NoSuchVersion": work.NotFound, "NotFound": work.NotFound,
-
-	"AccessDenied": work.Denied, "AllAccessDisabled": work.Denied, "AccountProblem": work.Denied,
-	"InvalidAccessKeyId": work.Denied, "SignatureDoesNotMatch": work.Denied, "ExpiredToken": work.Denied,
-	"InvalidToken": work.Denied, "TokenRefreshRequired": work.Denied, "NotSignedUp": work.Denied,
-	"AuthorizationHeaderMalformed": work.Denied, "InvalidSecurity": work.Denied, "UnauthorizedAccess": work.Denied,
-	"XAdminUserNotFound": work.Denied, // versitygw's InvalidAccessKeyId
-
-	"SlowDown": work.Throttled, "TooManyRequests": work.Throttled, "Throttling": work.Throttled,
-	"ThrottlingException": work.Throttled, "RequestLimitExceeded": work.Throttled, "BandwidthLimitExceeded": work.Throttled,
-	"RequestThrottled": work.Throttled, "SlowDownRead": work.Throttled, "SlowDownWrite": work.Throttled,
-	"ServiceUnavailable": work.Throttled, "Busy": work.Throttled,
-
-	"PreconditionFailed": work.SrcChanged,
-
-	"BadDigest": work.Corrupt, "XAmzContentSHA256Mismatch": work.Corrupt, "XAmzContentChecksumMismatch": work.Corrupt,
-	"IncompleteBody": work.Transient, "RequestTimeout": work.Transient, "OperationAborted": work.Transient,
-	"InternalError": work.Transient, "RequestTimeTooSkewed": work.Transient, "ConditionalRequestConflict": work.Transient,
-
-	// versitygw says so whenever it cannot give a finished object its name, also
-	// because a folder on the way was just removed.
-	"ExistingObjectIsDirectory": work.Transient,
-
-	"KeyTooLongError": work.Unsupported, "KeyTooLong": work.Unsupported, "InvalidObjectName": work.Unsupported,
-	"XMinioInvalidObjectName": work.Unsupported, "InvalidURI": work.Unsupported, "EntityTooLarge": work.Unsupported,
-	"MetadataTooLarge": work.Unsupported, "NotImplemented": work.Unsupported, "InvalidObjectState": work.Unsupported,
-	"DirectoryObjectContainsData": work.Unsupported, "ObjectParentIsFile": work.Unsupported,
-	"XMinioObjectExistsAsDirectory": work.Unsupported, "XMinioParentIsObject": work.Unsupported,
-	"QuotaExceeded": work.Unsupported,
-
-	"PermanentRedirect": work.Invalid, "TemporaryRedirect": work.Invalid, "IllegalLocationConstraintException": work.Invalid,
-	"InvalidBucketName": work.Invalid, "InvalidArgument": work.Invalid, "InvalidRequest": work.Invalid,
-	"InvalidDigest": work.Invalid, "InvalidPart": work.Invalid, "InvalidPartOrder": work.Invalid,
-	"EntityTooSmall": work.Invalid, "InvalidRange": work.Invalid, "MethodNotAllowed": work.Invalid,
-	"MalformedXML": work.Invalid, "MissingContentLength": work.Invalid,
-}
-
-func (e *apiError) fault() work.Fault {
-	if f, ok := codes[e.Code]; ok {
-		return f
-	}
-	switch {
-	case e.status == http.StatusNotFound:
-		return work.NotFound
-	case e.status == http.StatusUnauthorized, e.status == http.StatusForbidden:
-		return work.Denied
-	case e.status == http.StatusTooManyRequests, e.status == http.StatusServiceUnavailable:
-		return work.Throttled
-	case e.status == http.StatusPreconditionFailed:
-		return work.SrcChanged
-	case e.status == http.StatusNotImplemented, e.status == http.StatusRequestURITooLong:
-		return work.Unsupported
-	case e.status == http.StatusRequestTimeout, e.status == http.StatusConflict, e.status >= 500:
-		return work.Transient
-	}
-	return work.Invalid
-}
-
-// hint says what the user can do about the error.
-func (e *apiError) hint() string {
-	switch e.Code {
-	case "NoSuchBucket":
-		return "check the bucket's name, the endpoint and the account"
-	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthorizationHeaderMalformed":
-		return "check the agent's credentials, the profile and the region" + e.elsewhere()
-	case "ExpiredToken", "InvalidToken", "TokenRefreshRequired":
-		return "renew the agent's session credentials"
-	case "RequestTimeTooSkewed":
-		return "set the agent's clock"
-	case "InvalidObjectState":
-		return "the object is archived: restore it first"
-	case "PermanentRedirect", "TemporaryRedirect", "IllegalLocationConstraintException":
-		return "the bucket is in another region" + e.elsewhere()
-	}
-	switch {
-	case e.fault() == work.Denied:
-		return "check that the agent's credentials may do this"
-	case e.status == http.StatusMovedPermanently:
-		return "the bucket is in another region" + e.elsewhere()
-	}
-	return ""
-}
-
-func (e *apiError) elsewhere() string {
-	switch {
-	case e.Region != "":
-		return "; the server names region " + e.Region
-	case e.Endpoint != "":
-		return "; the server names endpoint " + e.Endpoint
-	}
-	return ""
+// misfit refuses an object for what the store cannot hold of it.
+func misfit(field work.Field, format string, args ...any) error {
+	return &refusal{work.Unsupported, field, fmt.Sprintf(format, args...)}
 }
 
 // faultOf returns the fault of any error that a request can end in, empty for
@@ -233,13 +172,58 @@ func (s *Store) fail(op, key string, err error) error {
 		return err
 	}
 	e := &storage.Error{Op: op, Store: s.name, Key: key, Fault: faultOf(err), Err: err}
-	var api *apiError
-	var creds *credentialsError
+	var (
+		api    *apiError
+		creds  *credentialsError
+		source *sourceError
+		own    *refusal
+	)
 	switch {
+	case errors.As(err, &source):
+		var of *storage.Error // the other store's
+		if errors.As(source.err, &of) {
+			e.Hint, e.Field, e.After, e.Expired = of.Hint, of.Field, of.After, of.Expired
+		}
 	case errors.As(err, &api):
-		e.Hint = api.hint()
+		e.Hint, e.Field, e.Expired = api.hint(), api.field(), s.client.expired(api)
+		if e.Fault == work.Throttled {
+			e.After = api.after
+		}
+	case errors.As(err, &own):
+		e.Field = own.field
 	case errors.As(err, &creds):
 		e.Hint = "give the agent credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a role of its machine"
+		if e.Expired = creds.expired(); e.Expired {
+			e.Hint = renewHint
+		}
+	}
+	if e.Expired && source == nil {
+		s.client.outdated()
 	}
 	return e
+}
+
+const renewHint = "renew the agent's session credentials"
+
+// expired reports whether a refusal means that the credentials are no longer
+// good. Only credentials of a session have a token that can be invalid.
+func (c *client) expired(e *apiError) bool {
+	switch e.Code {
+	case "ExpiredToken", "TokenRefreshRequired", "RequestExpired":
+		return true
+	case "InvalidToken", "InvalidTokenId":
+		return c.session.Load()
+	}
+	return false
+}
+
+// expired reports whether no credentials could be had because what they are
+// made from has expired. Providers have no common error for it: it may come
+// from a service, a file, or a program of the user's.
+func (e *credentialsError) expired() bool {
+	var api smithy.APIError
+	if errors.As(e.err, &api) && strings.HasPrefix(api.ErrorCode(), "ExpiredToken") {
+		return true
+	}
+	return strings.Contains(strings.ToLower(e.err.Error()), "expired")
 }

@@ -28,12 +28,23 @@ var kinds = []oddity{
 	{"an empty part between slashes", func(key string) bool { return strings.Contains(key[1:], "//") }, "f//x"},
 	{"a part that is . or ..", hasDots, "f/y/../x"},
 	{"tabs or line breaks", func(key string) bool { return strings.ContainsAny(key, "\t\n\r\x7f") }, "f/\t\n\r\x7fx"},
+	{"a part of more than 255 bytes", hasLongPart, "f/" + strings.Repeat("x", 256)},
 	{"control characters", func(key string) bool { return strings.ContainsFunc(key, isControl) }, "f/\x01\x1fx"},
 }
 
 func hasDots(key string) bool {
 	for part := range strings.SplitSeq(key, "/") {
 		if part == "." || part == ".." {
+			return true
+		}
+	}
+	return false
+}
+
+// hasLongPart reports whether a part is too long to be a file's name.
+func hasLongPart(key string) bool {
+	for part := range strings.SplitSeq(key, "/") {
+		if len(part) > 255 {
 			return true
 		}
 	}
@@ -50,7 +61,7 @@ func probeName() string { return ".tranship-probe-" + rand.Text() }
 
 // oddOf returns the oddities of a key with its prefix.
 func (s *Store) oddOf(full string) []oddity {
-	if s.client.aws.BaseEndpoint == nil || full == "" {
+	if s.client.amazon || full == "" {
 		return nil
 	}
 	var odd []oddity
@@ -67,15 +78,15 @@ func (s *Store) keeps(ctx context.Context, key string) error {
 	full := s.prefix + key
 	switch {
 	case key == "":
-		return refuse(work.Unsupported, "an object needs a key")
+		return misfit(work.FieldKeys, "an object needs a key")
 	case len(full) > maxKey:
-		return refuse(work.Unsupported, "the key has %d bytes with the prefix, S3 takes up to %d", len(full), maxKey)
+		return misfit(work.FieldKeys, "the key has %d bytes with the prefix, S3 takes up to %d", len(full), maxKey)
 	case !utf8.ValidString(full):
-		return refuse(work.Unsupported, "the key is not UTF-8, as S3 demands")
+		return misfit(work.FieldKeys, "the key is not UTF-8, as S3 demands")
 	}
 	odd := s.oddOf(full)
 	if len(odd) > 0 && strings.IndexByte(full, 0) >= 0 {
-		return refuse(work.Unsupported, "the key holds a NUL")
+		return misfit(work.FieldKeys, "the key holds a NUL")
 	}
 	for _, k := range odd {
 		if err := s.probe(ctx, k); err != nil {
@@ -83,6 +94,13 @@ func (s *Store) keeps(ctx context.Context, key string) error {
 		}
 	}
 	return nil
+}
+
+// Keeps reports whether the server can hold an object under the key. Only of
+// the sorts of keys that servers are known to change, and once per sort, it
+// asks.
+func (s *Store) Keeps(ctx context.Context, key string) error {
+	return s.fail("keep", key, s.keeps(ctx, key))
 }
 
 // probe finds out whether the server keeps keys with an oddity.
@@ -112,11 +130,13 @@ func (s *Store) try(ctx context.Context, k oddity) error {
 	if key[0] != '/' {
 		key = s.prefix + key
 	}
-	refused := refuse(work.Unsupported, "the server does not keep keys with %s", k.what)
-	_, _, err := s.roundTrip(ctx, &request{method: http.MethodPut, key: key, body: http.NoBody})
+	refused := misfit(work.FieldKeys, "the server does not keep keys with %s", k.what)
+	answer, _, err := s.roundTrip(ctx, &request{method: http.MethodPut, key: key, body: http.NoBody})
 	switch f := faultOf(err); {
 	case err == nil:
 	case f == work.Unsupported || f == work.Invalid || f == work.NotFound && !noBucket(err):
+		return refused
+	case isTaken(err): // nothing else is in this folder
 		return refused
 	default:
 		return err
@@ -125,9 +145,7 @@ func (s *Store) try(ctx context.Context, k oddity) error {
 	listed, err := s.first(ctx, before+folder)
 	for _, left := range []string{key, listed, strings.TrimPrefix(key, "/")} {
 		if left != "" {
-			// Wherever it went, its name is nobody else's. What cannot be
-			// removed is an empty object more.
-			_, _, _ = s.roundTrip(ctx, &request{method: http.MethodDelete, key: left})
+			s.remove(ctx, left, []string{answer.Get(versionID)}) // wherever it went
 		}
 	}
 	if err == nil && listed != key {
@@ -151,6 +169,25 @@ func (s *Store) first(ctx context.Context, prefix string) (string, error) {
 		return "", err
 	}
 	return p.entries[0].key, nil
+}
+
+// inTheWay finds out whether an object was refused because there are others
+// beneath its key. A server that keeps objects in files then says the same as
+// when it only got into its own way for a moment.
+func (s *Store) inTheWay(ctx context.Context, key string, err error) error {
+	if !isTaken(err) {
+		return err
+	}
+	folder := s.prefix + strings.TrimSuffix(key, "/") + "/"
+	if beneath, no := s.first(ctx, folder); no == nil && beneath != "" {
+		return misfit(work.FieldKeys, "there are objects beneath it, such as %s: %v", work.Quote(beneath), err)
+	}
+	return err
+}
+
+func isTaken(err error) bool {
+	var api *apiError
+	return errors.As(err, &api) && api.Code == "ExistingObjectIsDirectory"
 }
 
 // exists makes sure, of a key that the server may take for another, that there

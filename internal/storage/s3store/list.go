@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/work"
@@ -15,6 +16,10 @@ import (
 // List reads the keys of a range page by page. It starts anywhere, as S3
 // lists from after any key, whether or not an object has it. A page that
 // fails is asked for again; the listing as a whole never is.
+//
+// Whether an object is archived is told on Amazon's service alone: others do
+// not say in a listing what has been restored, and have objects that can be
+// read in classes of the same names. Reading them tells.
 //
 // An object whose key is the store's prefix itself, as the consoles of some
 // stores leave behind for a folder, has no key here and is not listed.
@@ -52,6 +57,7 @@ func (s *Store) List(ctx context.Context, r work.Range, fn func([]storage.Info) 
 // the end of the range.
 func (s *Store) take(entries []entry, last string, r work.Range) ([]storage.Info, error) {
 	found := make([]storage.Info, 0, len(entries))
+	now := time.Now()
 	for i := range entries {
 		e := &entries[i]
 		key, ok := strings.CutPrefix(e.key, s.prefix)
@@ -68,7 +74,8 @@ func (s *Store) take(entries []entry, last string, r work.Range) ([]storage.Info
 			break
 		}
 		last = key
-		found = append(found, storage.Info{Key: key, Size: e.size, ETag: e.etag, ModTime: e.modTime})
+		found = append(found, storage.Info{Key: key, Size: e.size, ETag: e.etag, ModTime: e.modTime,
+			Archived: e.archive && s.client.amazon && !e.restore.After(now)})
 	}
 	return found, nil
 }
@@ -98,7 +105,11 @@ func (s *Store) page(ctx context.Context, after, token string) (page, error) {
 }
 
 func (s *Store) pageOnce(ctx context.Context, query string) (page, error) {
-	resp, err := s.do(ctx, &request{method: http.MethodGet, query: query})
+	r := &request{method: http.MethodGet, query: query}
+	if s.client.amazon {
+		r.header = http.Header{"X-Amz-Optional-Object-Attributes": {"RestoreStatus"}}
+	}
+	resp, err := s.do(ctx, r)
 	if err != nil {
 		return page{}, err
 	}

@@ -1,16 +1,18 @@
 package s3store
 
 import (
+	"cmp"
+	"encoding/base64"
 	"fmt"
-	"maps"
+	"mime"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tranship/tranship/internal/storage"
-	"github.com/tranship/tranship/internal/work"
 )
 
 // metaPrefix begins the header of a piece of user metadata.
@@ -20,25 +22,33 @@ const metaPrefix = "X-Amz-Meta-"
 // in seconds since 1970 with a fraction: the custom of rclone and others.
 const mtime = "mtime"
 
+// The headers of what is neither content header nor user metadata.
+const (
+	tagging      = "X-Amz-Tagging"
+	taggingCount = "X-Amz-Tagging-Count"
+	storageClass = "X-Amz-Storage-Class"
+)
+
 // readMeta collects the metadata in an answer's header.
 //
 // An mtime that would be written back with the same text becomes ModTime and
 // is not in User; any other stays where it is. So both copies between S3
 // stores and copies from and to stores with modification times of their own
 // keep it, and none changes it.
-func readMeta(h http.Header) storage.Meta {
+func (s *Store) readMeta(h http.Header) storage.Meta {
 	m := storage.Meta{
 		ContentType:        h.Get("Content-Type"),
 		ContentEncoding:    storedEncoding(h.Get("Content-Encoding")),
 		ContentLanguage:    h.Get("Content-Language"),
 		ContentDisposition: h.Get("Content-Disposition"),
 		CacheControl:       h.Get("Cache-Control"),
+		Class:              cmp.Or(h.Get(storageClass), standard),
 	}
 	for name, values := range h {
 		if len(name) <= len(metaPrefix) || name[:len(metaPrefix)] != metaPrefix {
 			continue
 		}
-		name, value := strings.ToLower(name[len(metaPrefix):]), strings.Join(values, ",")
+		name, value := strings.ToLower(name[len(metaPrefix):]), s.readValue(strings.Join(values, ","))
 		if name == mtime {
 			if t, ok := parseTime(value); ok && formatTime(t) == value {
 				m.ModTime = t
@@ -54,46 +64,81 @@ func readMeta(h http.Header) storage.Meta {
 }
 
 // writeMeta sets the headers that make an object carry m, or fails naming
-// what headers cannot carry.
-func writeMeta(h http.Header, m storage.Meta) error {
-	set := func(name, value string) error {
-		if value == "" {
-			return nil
-		}
-		if err := checkValue(value); err != nil {
-			return refuse(work.Unsupported, "S3 cannot hold %s %q: %v", name, value, err)
-		}
-		h[name] = []string{value}
-		return nil
+// what it cannot carry.
+func (s *Store) writeMeta(h http.Header, m storage.Meta) error {
+	m, lost := s.Fit(m)
+	if len(lost) > 0 {
+		l := lost[0]
+		return misfit(l.Field, "S3 cannot hold %s: %s", strings.TrimSpace(string(l.Field)+" "+l.Name), l.Why)
 	}
-	for _, f := range []struct{ name, value string }{
-		{"Content-Type", m.ContentType},
-		{"Content-Encoding", storedEncoding(m.ContentEncoding)},
-		{"Content-Language", m.ContentLanguage},
-		{"Content-Disposition", m.ContentDisposition},
-		{"Cache-Control", m.CacheControl},
-	} {
-		if err := set(f.name, f.value); err != nil {
-			return err
+	for _, f := range contentHeaders(&m) {
+		if *f.value != "" {
+			h[f.name] = []string{*f.value}
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(m.User)) {
-		if !isToken(name) {
-			return refuse(work.Unsupported, "S3 cannot hold user metadata named %q", name)
-		}
-		header := http.CanonicalHeaderKey(metaPrefix + name)
-		if _, twice := h[header]; twice {
-			return refuse(work.Unsupported, "S3 cannot hold user metadata %q twice, names are without case", name)
-		}
-		h[header] = []string{""} // S3 keeps a name without a value, too
-		if err := set(header, m.User[name]); err != nil {
-			return err
-		}
+	for name, value := range m.User {
+		h[http.CanonicalHeaderKey(metaPrefix+name)] = []string{s.writeValue(value)} // also a name without a value
 	}
 	if _, has := h[metaPrefix+"Mtime"]; !has && !m.ModTime.IsZero() {
 		h[metaPrefix+"Mtime"] = []string{formatTime(m.ModTime)}
 	}
+	if len(m.Tags) > 0 {
+		h[tagging] = []string{encodeTags(m.Tags)}
+	}
+	if m.Class != "" {
+		h[storageClass] = []string{m.Class}
+	}
+	s.encrypt.write(h)
 	return nil
+}
+
+// A contentHeader is one that an object is served with.
+type contentHeader struct {
+	name  string
+	value *string
+}
+
+func contentHeaders(m *storage.Meta) [5]contentHeader {
+	m.ContentEncoding = storedEncoding(m.ContentEncoding)
+	return [5]contentHeader{
+		{"Content-Type", &m.ContentType},
+		{"Content-Encoding", &m.ContentEncoding},
+		{"Content-Language", &m.ContentLanguage},
+		{"Content-Disposition", &m.ContentDisposition},
+		{"Cache-Control", &m.CacheControl},
+	}
+}
+
+// writeValue returns the header for a piece of user metadata. Amazon's takes
+// the bytes of a header for Latin-1 unless it is coded for mail; other servers
+// leave them alone.
+func (s *Store) writeValue(v string) string {
+	if !s.client.amazon || isASCII(v) && !strings.Contains(v, "=?") {
+		return v
+	}
+	return "=?UTF-8?B?" + base64.StdEncoding.EncodeToString([]byte(v)) + "?="
+}
+
+// readValue undoes the coding in which Amazon's, and in one form MinIO, hand
+// out what is not ASCII. Anything else is as it was written.
+func (s *Store) readValue(v string) string {
+	if !strings.HasPrefix(v, "=?") {
+		return v
+	}
+	text, err := new(mime.WordDecoder).DecodeHeader(v)
+	if err != nil || isASCII(text) || !s.client.amazon && mime.QEncoding.Encode("UTF-8", text) != v {
+		return v
+	}
+	return text
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // storedEncoding is an encoding without aws-chunked, which says how a request
@@ -107,29 +152,6 @@ func storedEncoding(s string) string {
 		return strings.TrimSpace(e) == "aws-chunked"
 	})
 	return strings.TrimSpace(strings.Join(kept, ","))
-}
-
-func checkValue(s string) error {
-	if s != strings.TrimSpace(s) {
-		return fmt.Errorf("white space around it would be lost")
-	}
-	for i := range len(s) {
-		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
-			return fmt.Errorf("it holds a control character")
-		}
-	}
-	return nil
-}
-
-// isToken reports whether s can be part of a header's name.
-func isToken(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if c <= ' ' || c >= 0x7f || strings.IndexByte(`()<>@,;:\"/[]?={}`, c) >= 0 {
-			return false
-		}
-	}
-	return s != ""
 }
 
 // formatTime writes a time as seconds since 1970, with as many decimals as it

@@ -19,7 +19,7 @@ import (
 func (s *Store) Limits() storage.Limits {
 	const mib, gib = 1 << 20, 1 << 30
 	l := storage.Limits{MinPart: 5 * mib, MaxPart: 5 * gib, MaxObject: 5 << 40, MaxParts: 10_000}
-	if s.client.aws.BaseEndpoint == nil {
+	if s.client.amazon {
 		l.MaxObject = int64(l.MaxParts) * l.MaxPart
 	}
 	return l
@@ -46,7 +46,7 @@ func (s *Store) begin(ctx context.Context, key string, size, part int64, m stora
 		return storage.Upload{}, err
 	}
 	h := make(http.Header, 16)
-	if err := writeMeta(h, m); err != nil {
+	if err := s.writeMeta(h, m); err != nil {
 		return storage.Upload{}, err
 	}
 	if alg != nil {
@@ -55,7 +55,7 @@ func (s *Store) begin(ctx context.Context, key string, size, part int64, m stora
 	}
 	answer, body, err := s.roundTrip(ctx, &request{method: http.MethodPost, key: s.prefix + key, query: "uploads=", header: h})
 	if err != nil {
-		return storage.Upload{}, err
+		return storage.Upload{}, s.refused(err, m, h)
 	}
 	var result struct {
 		UploadID string `xml:"UploadId"`
@@ -71,8 +71,11 @@ func (s *Store) begin(ctx context.Context, key string, size, part int64, m stora
 		strings.EqualFold(answer.Get("X-Amz-Checksum-Type"), "FULL_OBJECT") {
 		name = alg.name
 	}
-	return storage.Upload{Key: key, ID: name + "/" + result.UploadID, Size: size, Part: part}, nil
+	return storage.Upload{Key: key, ID: uploadID(name, result.UploadID), Size: size, Part: part}, nil
 }
+
+// uploadID is the ID of an upload that goes by a checksum, or by none.
+func uploadID(alg, id string) string { return alg + "/" + id }
 
 // idOf splits an upload's ID; alg is nil for an upload without checksums.
 func idOf(u storage.Upload) (alg *algorithm, id string, err error) {
@@ -119,6 +122,7 @@ func (s *Store) putPart(ctx context.Context, u storage.Upload, n int, body io.Re
 	if given == nil && sums.MD5 != nil {
 		h["Content-Md5"] = []string{base64.StdEncoding.EncodeToString(sums.MD5)}
 	}
+	r.check = func(ctx context.Context) error { return s.standing(ctx, u.Key, id) }
 	answer, _, err := s.roundTrip(ctx, r)
 	if err != nil {
 		return storage.Part{}, err
@@ -171,7 +175,7 @@ func (s *Store) commit(ctx context.Context, u storage.Upload, parts []storage.Pa
 			h[alg.header] = []string{base64.StdEncoding.EncodeToString(whole)}
 		}
 	}
-	_, body, err := s.roundTrip(ctx, &request{
+	answer, body, err := s.roundTrip(ctx, &request{
 		method: http.MethodPost, key: s.prefix + u.Key, query: "uploadId=" + escapeQuery(id), header: h,
 		body: strings.NewReader(text), size: int64(len(text)), wait: thinking,
 	})
@@ -182,13 +186,13 @@ func (s *Store) commit(ctx context.Context, u storage.Upload, parts []storage.Pa
 		}
 	}
 	if err != nil {
-		return storage.Info{}, err
+		return storage.Info{}, s.inTheWay(ctx, u.Key, err)
 	}
 	var result answerXML
 	if err := decode(body, &result); err != nil {
 		return storage.Info{}, err
 	}
-	return result.info(u.Key, u.Size), nil
+	return result.info(u.Key, u.Size, answer), nil
 }
 
 // completion checks that parts are all parts of u in their order, and returns
@@ -239,9 +243,11 @@ type answerXML struct {
 	SHA256       string `xml:"ChecksumSHA256"`
 }
 
-func (a answerXML) info(key string, size int64) storage.Info {
+func (a answerXML) info(key string, size int64, h http.Header) storage.Info {
 	in := storage.Info{Key: key, Size: size, ETag: unquote(a.ETag)}
-	in.Sums.MD5 = md5Of(in.ETag)
+	if !otherETag(h) {
+		in.Sums.MD5 = md5Of(in.ETag)
+	}
 	if !strings.EqualFold(a.ChecksumType, "COMPOSITE") {
 		in.Sums.CRC32 = decodeSum(a.CRC32, 4)
 		in.Sums.CRC32C = decodeSum(a.CRC32C, 4)
@@ -250,20 +256,3 @@ func (a answerXML) info(key string, size int64) storage.Info {
 	}
 	return in
 }
-
-// Abort gives an upload up.
-func (s *Store) Abort(ctx context.Context, u storage.Upload) error {
-	_, id, err := idOf(u)
-	if err == nil {
-		_, _, err = s.roundTrip(ctx, &request{
-			method: http.MethodDelete, key: s.prefix + u.Key, query: "uploadId=" + escapeQuery(id),
-		})
-	}
-	if faultOf(err) == work.NotFound && !noBucket(err) {
-		return nil
-	}
-	return s.fail("abort upload of", u.Key, err)
-}
-
-// Pending implements storage.Multipart.
-func (s *Store) Pending(ctx context.Context, key string) ([]storage.Upload, error) { return nil, nil }

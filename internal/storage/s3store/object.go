@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/work"
@@ -34,7 +35,7 @@ func (s *Store) head(ctx context.Context, key string, h http.Header) (storage.In
 	if err != nil {
 		return storage.Info{}, fmt.Errorf("%w: no length", errAnswer)
 	}
-	return info(key, size, answer), nil
+	return s.info(key, size, answer), nil
 }
 
 // explain finds out why a HEAD was refused, which its answer cannot tell.
@@ -53,11 +54,15 @@ func (s *Store) explain(ctx context.Context, key string, h http.Header, err erro
 }
 
 // info is what an answer's header says of a whole object.
-func info(key string, size int64, h http.Header) storage.Info {
-	in := storage.Info{Key: key, Size: size, ETag: unquote(h.Get("Etag")), Sums: readSums(h), Meta: readMeta(h)}
+func (s *Store) info(key string, size int64, h http.Header) storage.Info {
+	in := storage.Info{Key: key, Size: size, ETag: unquote(h.Get("Etag")), Sums: readSums(h), Meta: s.readMeta(h)}
 	if t, err := http.ParseTime(h.Get("Last-Modified")); err == nil {
 		in.ModTime = t
 	}
+	if n, err := strconv.Atoi(h.Get(taggingCount)); err == nil {
+		in.TagCount = n
+	}
+	in.Archived = isArchived(h, time.Now())
 	return in
 }
 
@@ -100,7 +105,8 @@ func (s *Store) get(ctx context.Context, key, etag string, off, n int64) (io.Rea
 		resp.Body.Close()
 		return nil, storage.Info{}, err
 	}
-	in := info(key, size, resp.Header)
+	in := s.info(key, size, resp.Header)
+	in.Archived = false // its bytes are on their way
 	if ranged && resp.ContentLength != size {
 		// Checksums beside a range may be those of the part it lies in.
 		in.Sums = storage.Sums{MD5: in.Sums.MD5}
@@ -167,7 +173,7 @@ func (s *Store) put(ctx context.Context, key string, body io.Reader, size int64,
 		return storage.Info{}, refuse(work.Unsupported, "%d bytes are too many for one request", size)
 	}
 	h := make(http.Header, 16)
-	if err := writeMeta(h, opts.Meta); err != nil {
+	if err := s.writeMeta(h, opts.Meta); err != nil {
 		return storage.Info{}, err
 	}
 	r := &request{method: http.MethodPut, key: s.prefix + key, header: h, body: body, size: size}
@@ -180,7 +186,7 @@ func (s *Store) put(ctx context.Context, key string, body io.Reader, size int64,
 	}
 	answer, _, err := s.roundTrip(ctx, r)
 	if err != nil {
-		return storage.Info{}, err
+		return storage.Info{}, s.inTheWay(ctx, key, s.refused(err, opts.Meta, h))
 	}
 	return storage.Info{Key: key, Size: size, ETag: unquote(answer.Get("Etag")), Sums: readSums(answer)}, nil
 }

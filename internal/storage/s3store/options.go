@@ -27,14 +27,17 @@ type options struct {
 // CDK's s3blob that have a meaning here, under the same names.
 var known = []string{
 	"accelerate", "anonymous", "awssdk", "disable_https", "dualstack", "endpoint", "fips", "hostname_immutable",
-	"prefix", "profile", "region", "request_checksum_calculation", "response_checksum_validation",
-	"s3ForcePathStyle", "use_path_style",
+	"kmskeyid", "prefix", "profile", "region", "request_checksum_calculation", "response_checksum_validation",
+	"s3ForcePathStyle", "ssetype", "use_path_style",
 }
 
 // parseURL splits a store's URL into bucket, prefix and options.
 func parseURL(u *url.URL) (bucket, prefix string, o options, err error) {
 	if u.Host == "" {
 		return "", "", o, errors.New("no bucket: write s3://bucket or s3://bucket/prefix")
+	}
+	if u.Query().Has("role") {
+		return "", "", o, errors.New("parameter role is not supported: put role_arn into a profile of the agents' AWS configuration, and name it with profile=…")
 	}
 	if err := storage.CheckQuery(u, known...); err != nil {
 		return "", "", o, err

@@ -22,6 +22,8 @@ type entry struct {
 	size    int64
 	etag    string
 	modTime time.Time
+	archive bool      // its storage class is one of archives
+	restore time.Time // until then a restored copy of it can be read
 }
 
 // parsePage reads a page, and spoils b. It is written by hand because a general
@@ -114,8 +116,33 @@ func (x *scanner) contents(p *page) error {
 			if text, err = x.text(name); err == nil {
 				err = e.modTime.UnmarshalText(text)
 			}
+		case "StorageClass":
+			text, err = x.text(name)
+			e.archive = archives(string(text))
+		case "RestoreStatus":
+			err = x.restoreStatus(e)
 		default:
 			err = x.skip(name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// restoreStatus reads a RestoreStatus element, whose start was read. A restore
+// that is still going on has no date.
+func (x *scanner) restoreStatus(e *entry) error {
+	for {
+		name, err := x.child("RestoreStatus")
+		if err != nil || name == nil {
+			return err
+		}
+		var text []byte
+		if string(name) != "RestoreExpiryDate" {
+			err = x.skip(name)
+		} else if text, err = x.text(name); err == nil {
+			err = e.restore.UnmarshalText(text)
 		}
 		if err != nil {
 			return err

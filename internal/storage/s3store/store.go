@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/work"
@@ -21,7 +22,15 @@ type Store struct {
 	prefix string
 	name   string // as errors call it
 
+	encrypt encryption // of what is stored
+
 	closed sync.Once
+
+	refusedClasses sync.Map    // storage classes that the server does not know
+	plainTags      atomic.Bool // it was seen to refuse tags that were not all ASCII
+
+	probing sync.Mutex           // guards facts; held while the server is asked
+	facts   map[bool][]work.Fact // what Probe found out, by whether it might write
 
 	// asked guards what was found out about the server; it is held while the
 	// server is asked.
@@ -50,6 +59,10 @@ func openStore(ctx context.Context, u *url.URL) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	encrypt, err := parseEncryption(u.Query())
+	if err != nil {
+		return nil, err
+	}
 	c, err := acquire(ctx, o)
 	if err != nil {
 		return nil, err
@@ -63,15 +76,15 @@ func openStore(ctx context.Context, u *url.URL) (*Store, error) {
 	if c.aws.BaseEndpoint != nil {
 		name += " at " + *c.aws.BaseEndpoint
 	}
-	return &Store{client: c, place: p, bucket: bucket, prefix: prefix, name: name}, nil
+	return &Store{client: c, place: p, bucket: bucket, prefix: prefix, name: name, encrypt: encrypt}, nil
 }
 
 // Traits says what an S3 store can do.
 func (s *Store) Traits() storage.Traits {
 	return storage.Traits{
 		Name:      "s3",
-		ETagIsMD5: true,
-		Meta:      storage.MetaTraits{Headers: true, User: true},
+		ETagIsMD5: !s.encrypt.kms(),
+		Meta:      storage.MetaTraits{Headers: true, User: true, Tags: true, Class: true, ModTime: true},
 		MaxPut:    maxPut,
 	}
 }

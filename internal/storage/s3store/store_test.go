@@ -107,10 +107,17 @@ func TestConformanceMinIO(t *testing.T) {
 	t.Parallel()
 	minio := servers.MinIO(t)
 	storagetest.Run(t, storagetest.Harness{
-		New:     func(t *testing.T) storage.Store { return newStore(t, minio, "pre/fix") },
+		New: func(t *testing.T) storage.Store {
+			s := newStore(t, minio, "pre/fix")
+			s.plainTags.Store(true) // as after it refused one; see TestTagsMinIO
+			return s
+		},
 		Keys:    keptKeys(func(string) bool { return false }),
 		Checks:  allSums,
 		Vouches: storage.MD5,
+		Skip: map[string]string{
+			"Nested": "MinIO stores an object beneath another's key, and leaves it out of listings",
+		},
 	})
 }
 
@@ -139,8 +146,9 @@ func get(s *Store, ctx context.Context, key string) (string, error) {
 // signer is new, too: a signer remembers keys by the name of their owner.
 func private(s *Store) *Store {
 	c := s.client
-	return &Store{place: s.place, bucket: s.bucket, prefix: s.prefix, name: s.name, client: &client{
+	return &Store{place: s.place, bucket: s.bucket, prefix: s.prefix, name: s.name, encrypt: s.encrypt, client: &client{
 		aws: c.aws, transport: c.transport, signer: newSigner(), stall: c.stall, maxCopy: c.maxCopy, copyPart: c.copyPart,
+		amazon: c.amazon,
 	}}
 }
 

@@ -58,12 +58,17 @@ func readSums(h http.Header) storage.Sums {
 			}
 		}
 	}
-	if encrypted := h.Get("X-Amz-Server-Side-Encryption"); strings.HasPrefix(encrypted, "aws:kms") ||
-		h.Get("X-Amz-Server-Side-Encryption-Customer-Algorithm") != "" {
-		return s // then the ETag is something else
+	if !otherETag(h) {
+		s.MD5 = md5Of(unquote(h.Get("Etag")))
 	}
-	s.MD5 = md5Of(unquote(h.Get("Etag")))
 	return s
+}
+
+// otherETag reports whether an object is encrypted such that its ETag is
+// something else than the MD5 of its content.
+func otherETag(h http.Header) bool {
+	return strings.HasPrefix(h.Get("X-Amz-Server-Side-Encryption"), "aws:kms") ||
+		h.Get("X-Amz-Server-Side-Encryption-Customer-Algorithm") != ""
 }
 
 // decodeSum reads a checksum; one of parts ends in their number and is none.

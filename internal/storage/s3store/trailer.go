@@ -14,18 +14,22 @@ import (
 	"github.com/tranship/tranship/internal/work"
 )
 
+// chunk is how many bytes of a body stand in one chunk of its frame. Amazon's
+// and versitygw take any from 8 KiB, MinIO up to 16 MiB.
+const chunk = 1 << 20
+
 // setTrailer makes the request carry its body's checksum behind the body, for
 // the server to check: the one way to prove a body that is read only once
-// without holding it in memory. The body is framed as one chunk, as the SDKs
-// do for a body of known length. There is no Content-Encoding to say so: the
-// hash's place in the signature does, and some servers would store it.
+// without holding it in memory. There is no Content-Encoding to say that the
+// body is framed: the hash's place in the signature does, and some servers
+// would store it.
 func setTrailer(r *request, alg *algorithm) {
 	r.header["X-Amz-Decoded-Content-Length"] = []string{strconv.FormatInt(r.size, 10)}
 	r.header["X-Amz-Trailer"] = []string{strings.ToLower(alg.header)}
 	r.payload = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 	t := &trailed{src: r.body, alg: alg, size: r.size}
 	t.start()
-	r.size += int64(len(t.rest) + len(t.foot(make([]byte, alg.length))))
+	r.size = framed(r.size) + int64(len(t.foot(make([]byte, alg.length))))
 	r.body = t
 	if seeker, ok := t.src.(io.Seeker); ok {
 		if at, err := seeker.Seek(0, io.SeekCurrent); err == nil {
@@ -34,6 +38,21 @@ func setTrailer(r *request, alg *algorithm) {
 	}
 }
 
+// framed returns how long the chunks of a body of size bytes are with their
+// heads and ends.
+func framed(size int64) int64 {
+	n := size/chunk*int64(chunk+len(head(chunk))+len(lineEnd)) + size%chunk
+	if rest := size % chunk; rest > 0 {
+		n += int64(len(head(rest)) + len(lineEnd))
+	}
+	return n
+}
+
+const lineEnd = "\r\n"
+
+// head begins a chunk.
+func head(size int64) string { return strconv.FormatInt(size, 16) + lineEnd }
+
 // trailers reports whether bodies that nothing is known of should have a
 // trailer: where the server understands it, which is asked once per store.
 //
@@ -41,7 +60,7 @@ func setTrailer(r *request, alg *algorithm) {
 // place of a good object, unless there is a checksum to tell them. Amazon's
 // does not need it.
 func (s *Store) trailers(ctx context.Context) (bool, error) {
-	if s.client.aws.BaseEndpoint == nil {
+	if s.client.amazon {
 		return false, nil
 	}
 	s.asked.Lock()
@@ -62,9 +81,9 @@ func (s *Store) tryTrailer(ctx context.Context) (bool, error) {
 	key := s.prefix + probeName()
 	r := &request{method: http.MethodPut, key: key, header: make(http.Header), body: strings.NewReader("1"), size: 1}
 	setTrailer(r, crc32c)
-	text := "1\r\n1" + r.body.(seekable).foot([]byte("lies"))
+	text := head(1) + "1" + lineEnd + r.body.(seekable).foot([]byte("lies"))
 	r.body = strings.NewReader(text)
-	_, _, err := s.roundTrip(ctx, r)
+	answer, _, err := s.roundTrip(ctx, r)
 	switch faultOf(err) {
 	case work.Corrupt:
 		return true, nil
@@ -77,8 +96,7 @@ func (s *Store) tryTrailer(ctx context.Context) (bool, error) {
 		}
 		return false, err
 	case "":
-		// Its name is nobody else's; left behind, it is an object too many.
-		_, _, _ = s.roundTrip(ctx, &request{method: http.MethodDelete, key: key})
+		s.remove(ctx, key, []string{answer.Get(versionID)})
 		return false, nil
 	}
 	return false, err
@@ -91,26 +109,28 @@ type trailed struct {
 	size int64
 
 	left int64 // of src
+	in   int64 // of src, to the end of the chunk
 	sum  *storage.Digest
 	rest string // of the frame, to come before more of src
 	done bool   // rest is the frame's end
 }
 
-// start makes t begin with the frame's head.
+// start makes t begin with the first chunk.
 func (t *trailed) start() {
-	t.left, t.sum, t.done = t.size, storage.NewDigest(t.alg.algo), false
-	if t.size > 0 {
-		t.rest = strconv.FormatInt(t.size, 16) + "\r\n"
+	t.left, t.in, t.sum, t.rest, t.done = t.size, 0, storage.NewDigest(t.alg.algo), "", false
+	t.next()
+}
+
+// next begins a chunk, if src has more.
+func (t *trailed) next() {
+	if t.in = min(t.left, chunk); t.in > 0 {
+		t.rest += head(t.in)
 	}
 }
 
 // foot is the frame's end.
 func (t *trailed) foot(sum []byte) string {
-	text := "0\r\n" + strings.ToLower(t.alg.header) + ":" + base64.StdEncoding.EncodeToString(sum) + "\r\n\r\n"
-	if t.size > 0 {
-		text = "\r\n" + text
-	}
-	return text
+	return "0" + lineEnd + strings.ToLower(t.alg.header) + ":" + base64.StdEncoding.EncodeToString(sum) + lineEnd + lineEnd
 }
 
 // Read implements io.Reader.
@@ -129,9 +149,13 @@ func (t *trailed) Read(p []byte) (int, error) {
 		t.rest, t.done = t.foot(t.sum.Sums().Get(t.alg.algo)), true
 		return t.Read(p)
 	}
-	n, err := t.src.Read(p[:min(int64(len(p)), t.left)])
+	n, err := t.src.Read(p[:min(int64(len(p)), t.in)])
 	_, _ = t.sum.Write(p[:n]) // never fails
 	t.left -= int64(n)
+	if t.in -= int64(n); t.in == 0 {
+		t.rest = lineEnd
+		t.next()
+	}
 	switch {
 	case err == io.EOF && t.left > 0:
 		return n, fmt.Errorf("%w: %d bytes are missing", errLength, t.left)
