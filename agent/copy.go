@@ -59,7 +59,9 @@ type transfer struct {
 func (t *transfer) run(ctx context.Context) (work.ObjectOutcome, error) {
 	var out work.ObjectOutcome
 	err := t.turn.insist(ctx, t.carrier, t.flight, []*end{t.src, t.dst}, func() (err error) {
-		out, err = t.try(ctx)
+		if out, err = t.try(ctx); t.droppable(err) {
+			out, err = t.try(ctx)
+		}
 		return err
 	})
 	if err != nil {

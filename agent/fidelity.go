@@ -144,6 +144,14 @@ func archivedAt(at *end, key string) error {
 		Hint: "restore it first, or " + choices(work.FieldArchived), Err: errors.New("the object is archived")}
 }
 
+// droppable reports whether the target's server has refused something of the
+// metadata that may be dropped. The store knows of it now, and Fit will leave
+// it out.
+func (t *transfer) droppable(err error) bool {
+	var e *storage.Error
+	return errors.As(err, &e) && e.Fault == work.Unsupported && e.Field != "" && t.options.Carry.For(e.Field) == work.PolicyDrop
+}
+
 // ruled makes the error of an object that cannot be had whole its outcome, if
 // the job's policy for what stands in the way is to skip the object.
 func (t *transfer) ruled(err error) (work.ObjectOutcome, error) {

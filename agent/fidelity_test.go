@@ -1,8 +1,10 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"strings"
 	"testing"
@@ -78,7 +80,7 @@ func TestPoliciesOfMetadata(t *testing.T) {
 			src.untagged = &storage.Error{Op: "tags", Fault: work.Denied, Err: errors.New("injected")}
 		}, failed: work.FieldTags, carried: true},
 		{name: "no headers and no metadata", change: func(_, dst *particular) { dst.has.Headers, dst.has.User = false, false },
-			want: with(func(m *storage.Meta) { m.ContentType, m.User = "", nil }), dropped: "headers,metadata"},
+			want: with(func(m *storage.Meta) { m.ContentType, m.User = "", nil }), dropped: "headers,metadata", carried: true},
 		{name: "the worst policy decides", carry: "headers=skip,metadata=fail", change: func(_, dst *particular) { dst.has.Headers, dst.has.User = false, false },
 			failed: work.FieldMetadata},
 		{name: "no times", change: func(_, dst *particular) { dst.has.ModTime = false }, want: with(func(*storage.Meta) {}), dropped: "mtime"},
@@ -267,6 +269,40 @@ func TestDroppedOf(t *testing.T) {
 	} {
 		if got := droppedOf(tt.lost); got != tt.want {
 			t.Errorf("droppedOf(%+v) = %q, want %q", tt.lost, got, tt.want)
+		}
+	}
+}
+
+// A learning store finds out by its server's refusal that it keeps no classes.
+type learning struct{ *particular }
+
+func (l learning) Put(ctx context.Context, key string, body io.Reader, size int64, opts storage.PutOptions) (storage.Info, error) {
+	if opts.Meta.Class == "" {
+		return l.particular.Put(ctx, key, body, size, opts)
+	}
+	l.has.Class = false
+	return storage.Info{}, &storage.Error{Op: "put", Key: key, Fault: work.Unsupported, Field: work.FieldClass, Err: errors.New("injected: no such class")}
+}
+
+// What a server refuses only when it is asked is dropped all the same, if that
+// is the policy.
+func TestDroppedAfterARefusal(t *testing.T) {
+	t.Parallel()
+	for carryRule, want := range map[work.Carry]string{"": "class", "class=fail": ""} {
+		src, dst := newParticular(), newParticular()
+		in := put(t, src.Store, "k", storagetest.Bytes(1, 100), storage.Meta{Class: "COLD"})
+		target := learning{dst}
+		tr := newTransfer(src, unaided{target, dst, dst}, work.Object{Key: "k", Size: in.Size, ETag: in.ETag})
+		tr.options.Class, tr.options.Carry = "keep", carryRule
+		out, err := carry(t, tr)
+		if want == "" {
+			if !storage.Is(err, work.Unsupported) {
+				t.Errorf("policy %q: %+v, %v, want it refused", carryRule, out, err)
+			}
+			continue
+		}
+		if err != nil || out.Outcome != work.Copied || out.Dropped != want {
+			t.Errorf("policy %q: %+v, %v, want it copied without %s", carryRule, out, err, want)
 		}
 	}
 }

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -53,8 +56,7 @@ func TestThrottledFor(t *testing.T) {
 	}
 }
 
-// TestExpired sees which errors mean that credentials are no longer good, and
-// that the next store that is opened does not share them.
+// TestExpired sees which errors mean that credentials are no longer good.
 func TestExpired(t *testing.T) {
 	t.Parallel()
 	fixed := func(token string) aws.CredentialsProvider {
@@ -89,33 +91,36 @@ func TestExpired(t *testing.T) {
 	}
 }
 
-func TestExpiredClientIsNotShared(t *testing.T) {
-	t.Parallel()
-	const raw = "s3://b?region=expired-1&endpoint=http://127.0.0.1:1&use_path_style=true"
-	a := openURL(t, raw)
-	var fetched atomic.Int32
-	a.client.aws.Credentials = aws.NewCredentialsCache(aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-		fetched.Add(1)
-		return aws.Credentials{AccessKeyID: "k", SecretAccessKey: "s", CanExpire: true, Expires: time.Now().Add(time.Hour)}, nil
-	}))
-	for range 2 {
-		if _, err := a.client.aws.Credentials.Retrieve(t.Context()); err != nil {
+// TestRenewedCredentials puts fresh credentials into the configuration after
+// the old ones have expired: a store that is open must find them.
+func TestRenewedCredentials(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "credentials")
+	profile := func(key string) {
+		text := "[renewed]\naws_access_key_id = " + key + "\naws_secret_access_key = s\naws_session_token = t\n"
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_ = a.fail("get", "key", &apiError{Code: "ExpiredToken"}) // must not be remembered
 	}
-	if fetched.Load() != 2 {
-		t.Errorf("credentials were fetched %d times, want anew after they expired", fetched.Load())
+	profile("OLD")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", file)
+	t.Setenv("AWS_CONFIG_FILE", filepath.Join(t.TempDir(), "none"))
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.Contains(r.Header.Get("Authorization"), "Credential=NEW/") {
+			refuseWith(w, http.StatusBadRequest, "ExpiredToken")
+		}
+	}))
+	defer srv.Close()
+	s := openURL(t, "s3://b?region=us-east-1&use_path_style=true&profile=renewed&endpoint="+srv.URL)
+	for range 2 {
+		err := s.Delete(t.Context(), "key")
+		var e *storage.Error
+		if !errors.As(err, &e) || !e.Expired {
+			t.Fatalf("with the old key: %v, want expired", err)
+		}
 	}
-	b := openURL(t, raw)
-	if b.client == a.client {
-		t.Error("a store that is opened after the credentials expired has the old ones")
-	}
-	if err := a.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if c := openURL(t, raw); c.client != b.client {
-		t.Error("closing the outdated store made the fresh one's client forgotten")
+	profile("NEW")
+	if err := s.Delete(t.Context(), "key"); err != nil {
+		t.Errorf("with the new key: %v", err)
 	}
 }
 

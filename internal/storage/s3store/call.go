@@ -228,7 +228,11 @@ func (s *Store) sign(ctx context.Context, r *request) (*http.Request, error) {
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)
 
-	if provider := s.client.aws.Credentials; provider != nil { // nil: anonymous
+	provider, err := s.client.provider(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if provider != nil {
 		creds, err := provider.Retrieve(ctx)
 		if err != nil {
 			return nil, &credentialsError{err}

@@ -25,8 +25,8 @@ import (
 // A client is one S3 service under one identity. Stores with equal options
 // share it, and with it its connections and its credentials.
 type client struct {
-	options   options    // its name among the open clients
-	aws       s3.Options // Credentials is nil for an anonymous one
+	options   options // its name among the open clients
+	aws       s3.Options
 	transport *http.Transport
 	signer    *v4.Signer
 	stall     time.Duration // how long the network may keep a request waiting
@@ -37,6 +37,10 @@ type client struct {
 	amazon    bool          // whether the service is Amazon's own
 
 	users int // stores; guarded by open.mu
+
+	// renewing guards aws.Credentials, which is nil for an anonymous client.
+	renewing sync.RWMutex
+	lapsed   bool // they have expired: look for others
 }
 
 // open are the clients in use.
@@ -65,30 +69,42 @@ func (c *client) release() {
 	open.mu.Lock()
 	defer open.mu.Unlock()
 	if c.users--; c.users == 0 {
-		if open.clients[c.options] == c {
-			delete(open.clients, c.options)
-		}
+		delete(open.clients, c.options)
 		c.transport.CloseIdleConnections()
 	}
 }
 
-// outdated says that the credentials have expired: the next request asks the
-// provider anew, and the next store to be opened reads the configuration
-// anew, where an operator may have put fresh ones.
+// outdated says that the credentials have expired.
 func (c *client) outdated() {
-	if cache, ok := c.aws.Credentials.(*aws.CredentialsCache); ok {
-		cache.Invalidate()
-	}
-	open.mu.Lock()
-	defer open.mu.Unlock()
-	if open.clients[c.options] == c {
-		delete(open.clients, c.options)
-	}
+	c.renewing.Lock()
+	defer c.renewing.Unlock()
+	c.lapsed = true
 }
 
-// newClient reads the configuration as every AWS tool does: environment,
-// shared files, profile, instance role. It sends nothing.
-func newClient(ctx context.Context, o options) (*client, error) {
+// provider returns what requests are signed with, nil for an anonymous client.
+// After the credentials have expired it reads the configuration anew, where an
+// operator may have put fresh ones.
+func (c *client) provider(ctx context.Context) (aws.CredentialsProvider, error) {
+	c.renewing.RLock()
+	p, lapsed := c.aws.Credentials, c.lapsed
+	c.renewing.RUnlock()
+	if !lapsed || p == nil {
+		return p, nil
+	}
+	cfg, err := c.options.load(ctx)
+	if err != nil {
+		return nil, &credentialsError{err}
+	}
+	fresh := s3.NewFromConfig(cfg, c.options.apply).Options().Credentials
+	c.renewing.Lock()
+	defer c.renewing.Unlock()
+	c.aws.Credentials, c.lapsed = fresh, false
+	return fresh, nil
+}
+
+// load reads the configuration as every AWS tool does: environment, shared
+// files, profile, instance role. It sends nothing.
+func (o options) load(ctx context.Context) (aws.Config, error) {
 	load := []func(*config.LoadOptions) error{
 		config.WithHTTPClient(awshttp.NewBuildableClient().
 			WithTransportOptions(tune).
@@ -102,7 +118,15 @@ func newClient(ctx context.Context, o options) (*client, error) {
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, load...)
 	if err != nil {
-		return nil, fmt.Errorf("load the AWS configuration: %w", err)
+		return cfg, fmt.Errorf("load the AWS configuration: %w", err)
+	}
+	return cfg, nil
+}
+
+func newClient(ctx context.Context, o options) (*client, error) {
+	cfg, err := o.load(ctx)
+	if err != nil {
+		return nil, err
 	}
 	buildable, ok := cfg.HTTPClient.(*awshttp.BuildableClient)
 	if !ok {
