@@ -52,37 +52,33 @@ type jobChange struct {
 // change with them, then the uploads, and reads what is open. Whoever locks
 // several does it in this order and by id.
 func loadBatch(ctx context.Context, tx *sqlx.Tx, results []work.Result) (*batch, error) {
-	// An upload may have to be given up when its job is long over.
-	const lockJobs = `
-		SELECT id FROM jobs
-		WHERE id = ANY ($1) AND (state IN ('running', 'paused') OR id = ANY ($2))
-		ORDER BY id
-		FOR NO KEY UPDATE`
+	const lockJobs = `SELECT id FROM jobs WHERE id = ANY ($1)`
+	const ordered = ` ORDER BY id FOR NO KEY UPDATE`
 	const lockItems = `
 		SELECT i.job_id AS job, i.id, i.kind, j.class, i.site, i.attempt, i.epoch,
 			j.source, j.target, j.options, i.spec, i.upload, coalesce(i.n, 0) AS n,
 			i.state, i.objects_count AS amount, i.bytes, i.first_key AS firstkey
 		FROM items i
 		JOIN jobs j ON j.id = i.job_id
-		WHERE i.id = ANY ($1) AND i.job_id = ANY ($2) AND i.state IN ('waiting', 'ready', 'queued')
-		AND (j.state IN ('running', 'paused') OR i.kind = 'abort')
-		ORDER BY i.id
-		FOR UPDATE OF i`
+		WHERE i.id = ANY ($1) AND i.job_id = ANY ($2) AND i.state IN ('waiting', 'ready', 'queued')`
+	const orderedItems = ` ORDER BY i.id FOR UPDATE OF i`
 
 	b := &batch{
 		rows:    map[work.ItemID]*openItem{},
 		jobs:    map[work.JobID]*jobChange{},
 		remarks: map[remark]*remarkCount{},
 	}
-	var jobs, overs, items []int64
+	var jobs, items []int64
+	ofJobs, ofItems := ` AND state IN ('running', 'paused')`, ``
 	for _, r := range results {
 		jobs, items = append(jobs, int64(r.Job)), append(items, int64(r.Item))
 		if r.Kind == work.Abort || opened(r) {
-			overs = append(overs, int64(r.Job))
+			// An upload may have to be given up when its job is long over.
+			ofJobs, ofItems = ``, ` AND (j.state IN ('running', 'paused') OR i.kind = 'abort')`
 		}
 	}
 	var locked []int64
-	if err := tx.SelectContext(ctx, &locked, lockJobs, pq.Array(jobs), pq.Array(overs)); err != nil || len(locked) == 0 {
+	if err := tx.SelectContext(ctx, &locked, lockJobs+ofJobs+ordered, pq.Array(jobs)); err != nil || len(locked) == 0 {
 		return b, err
 	}
 	family, err := familyOf(ctx, tx, results)
@@ -90,7 +86,7 @@ func loadBatch(ctx context.Context, tx *sqlx.Tx, results []work.Result) (*batch,
 		return nil, err
 	}
 	var rows []*openItem
-	if err := tx.SelectContext(ctx, &rows, lockItems, pq.Array(append(items, family...)), pq.Array(locked)); err != nil {
+	if err := tx.SelectContext(ctx, &rows, lockItems+ofItems+orderedItems, pq.Array(append(items, family...)), pq.Array(locked)); err != nil {
 		return nil, err
 	}
 	for _, row := range rows {

@@ -30,22 +30,40 @@ func (l *Ledger) Claim(ctx context.Context, site string, window int) ([]work.Ite
 	var items []work.Item
 	err := l.inTx(ctx, func(tx *sqlx.Tx) error {
 		items = nil
-		// Two coordinators that looked at the same window would overfill it.
-		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(hashtext('tranship claim ' || $1))`, site); err != nil {
+		hasAborts, err := lockSite(ctx, tx, site)
+		if err != nil {
 			return err
 		}
-		waiting, free, aborts, err := waitingJobs(ctx, tx, site, window)
+		var ids []int64
+		if hasAborts {
+			if ids, err = lockAborts(ctx, tx, site, max(1, window/abortShare)); err != nil {
+				return err
+			}
+		}
+		waiting, free, err := waitingJobs(ctx, tx, site, window)
 		if err != nil {
 			return err
 		}
 		share(waiting, free)
-		items, err = take(ctx, tx, site, waiting, aborts)
+		items, err = take(ctx, tx, ids, waiting)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("claim items of site %s: %w", site, err)
 	}
 	return items, nil
+}
+
+// lockSite keeps others from claiming for the site: two coordinators that
+// looked at the same window would overfill it. It reports whether there are
+// uploads to abort.
+func lockSite(ctx context.Context, tx *sqlx.Tx, site string) (aborts bool, err error) {
+	const query = `
+		SELECT EXISTS (SELECT FROM items WHERE site = $1 AND kind = 'abort' AND state = 'ready')
+		FROM pg_advisory_xact_lock(hashtext('tranship claim ' || $1))`
+
+	err = tx.GetContext(ctx, &aborts, query, site)
+	return aborts, err
 }
 
 // A waitingJob is a running job of a site and its part of the window.
@@ -55,6 +73,7 @@ type waitingJob struct {
 	Queued int // items that are in the window
 	// Of each kind, what is ready to be handed out, as far as it would fit.
 	Scans, Finishes, Begins, Parts, Copies int
+	Big                                    bool // there is something of big objects
 
 	granted int // by share
 }
@@ -70,48 +89,68 @@ const (
 	abortShare = 8
 )
 
-// waitingJobs returns the running jobs of the site, what is free of the window
-// and how many aborts may be handed out.
-func waitingJobs(ctx context.Context, tx *sqlx.Tx, site string, window int) (jobs []waitingJob, free, aborts int, err error) {
-	const ready = `(
-		SELECT count(*) FROM (
-			SELECT FROM items i
-			WHERE i.job_id = j.id AND i.state = 'ready' AND i.not_before <= now() AND i.kind = `
+// waitingJobs returns the running jobs of the site and what is free of the
+// window.
+func waitingJobs(ctx context.Context, tx *sqlx.Tx, site string, window int) (jobs []waitingJob, free int, err error) {
 	const query = `
-		SELECT j.id AS job, j.class,
-			(SELECT count(*) FROM items i WHERE i.job_id = j.id AND i.state = 'queued' AND i.kind <> 'abort') AS queued,
-			` + ready + `'scan' LIMIT $2) due) AS scans,
-			` + ready + `'finish' LIMIT $3) due) AS finishes,
-			` + ready + `'begin' LIMIT $2) due) AS begins,
-			` + ready + `'part' LIMIT $2) due) AS parts,
-			` + ready + `'copy' LIMIT $2) due) AS copies
+		SELECT j.id AS job, j.class, queued.n AS queued, scans.n AS scans, copies.n AS copies, EXISTS (
+			SELECT FROM items i WHERE i.job_id = j.id AND i.state = 'ready' AND i.kind IN ('begin', 'part', 'finish')
+		) AS big
 		FROM jobs j
+		CROSS JOIN LATERAL (
+			SELECT count(*) AS n FROM items i WHERE i.job_id = j.id AND i.state = 'queued' AND i.kind <> 'abort'
+		) queued
+		CROSS JOIN LATERAL (
+			SELECT count(*) AS n FROM (
+				SELECT FROM items i
+				WHERE i.job_id = j.id AND i.state = 'ready' AND i.kind = 'scan' AND i.not_before <= now()
+				LIMIT $2) due
+		) scans
+		CROSS JOIN LATERAL (
+			SELECT count(*) AS n FROM (
+				SELECT FROM items i
+				WHERE i.job_id = j.id AND i.state = 'ready' AND i.kind = 'copy' AND i.not_before <= now()
+				LIMIT $2) due
+		) copies
 		WHERE j.state = 'running' AND j.site = $1
 		ORDER BY j.id`
-	const queuedAborts = `
-		SELECT count(*) FILTER (WHERE state = 'queued') AS queued, count(*) FILTER (WHERE state = 'ready') AS ready
-		FROM items
-		WHERE site = $1 AND kind = 'abort' AND state IN ('ready', 'queued')`
 
-	if err := tx.SelectContext(ctx, &jobs, query, site, window, min(window, finishesAtOnce)); err != nil {
-		return nil, 0, 0, err
+	if err := tx.SelectContext(ctx, &jobs, query, site, window); err != nil {
+		return nil, 0, err
 	}
 	free = window
 	for i := range jobs {
-		j := &jobs[i]
-		free -= j.Queued
-		// While there are parts to move, no more objects are begun: what is
-		// open at the target costs money, and its source must not change.
-		j.Begins = max(0, min(j.Begins, window-j.Parts))
+		free -= jobs[i].Queued
+		if jobs[i].Big {
+			if err := jobs[i].countBig(ctx, tx, window); err != nil {
+				return nil, 0, err
+			}
+		}
 	}
-	var n struct{ Queued, Ready int }
-	if err := tx.GetContext(ctx, &n, queuedAborts, site); err != nil {
-		return nil, 0, 0, err
+	return jobs, free, nil
+}
+
+// countBig counts what is ready of a job's big objects.
+func (j *waitingJob) countBig(ctx context.Context, tx *sqlx.Tx, window int) error {
+	const query = `
+		SELECT count(*) FROM (
+			SELECT FROM items
+			WHERE job_id = $1 AND state = 'ready' AND kind = $2 AND not_before <= now()
+			LIMIT $3) due`
+
+	for _, c := range []struct {
+		kind work.Kind
+		n    *int
+		most int
+	}{{work.Finish, &j.Finishes, min(window, finishesAtOnce)}, {work.Begin, &j.Begins, window}, {work.Part, &j.Parts, window}} {
+		if err := tx.GetContext(ctx, c.n, query, j.Job, string(c.kind), c.most); err != nil {
+			return err
+		}
 	}
-	if n.Ready > 0 {
-		aborts = max(0, max(1, window/abortShare)-n.Queued)
-	}
-	return jobs, free, aborts, nil
+	// While there are parts to move, no more objects are begun: what is open at
+	// the target costs money, and its source must not change.
+	j.Begins = max(0, min(j.Begins, window-j.Parts))
+	return nil
 }
 
 // share grants free places: the most urgent class first, and within a class
@@ -157,8 +196,8 @@ func (j waitingJob) grants() []grant {
 	return append(all, grant{work.Part, parts}, grant{work.Copy, upto(j.Copies)})
 }
 
-// take claims what was granted, and aborts.
-func take(ctx context.Context, tx *sqlx.Tx, site string, jobs []waitingJob, aborts int) ([]work.Item, error) {
+// take claims what was granted, besides ids.
+func take(ctx context.Context, tx *sqlx.Tx, ids []int64, jobs []waitingJob) ([]work.Item, error) {
 	const query = `
 		UPDATE items i
 		SET state = 'queued', epoch = i.epoch + 1, queued_at = now(), looked_at = now()
@@ -166,10 +205,6 @@ func take(ctx context.Context, tx *sqlx.Tx, site string, jobs []waitingJob, abor
 		WHERE i.id = ANY ($1) AND j.id = i.job_id
 		RETURNING i.epoch,` + itemColumns
 
-	ids, err := lockAborts(ctx, tx, site, aborts)
-	if err != nil {
-		return nil, err
-	}
 	level := map[work.JobID]int{} // of the window, per job
 	for _, j := range jobs {
 		level[j.Job] = j.Queued
@@ -210,20 +245,18 @@ func lockDue(ctx context.Context, tx *sqlx.Tx, job work.JobID, kind work.Kind, n
 	return ids, err
 }
 
-// lockAborts locks up to n ready aborts of a site and returns their ids.
-func lockAborts(ctx context.Context, tx *sqlx.Tx, site string, n int) (ids []int64, err error) {
+// lockAborts locks ready aborts of a site, so that most are on the queue, and
+// returns their ids.
+func lockAborts(ctx context.Context, tx *sqlx.Tx, site string, most int) (ids []int64, err error) {
 	const query = `
 		SELECT id
 		FROM items
 		WHERE site = $1 AND kind = 'abort' AND state = 'ready' AND not_before <= now()
 		ORDER BY not_before, id
-		LIMIT $2
+		LIMIT greatest(0, $2 - (SELECT count(*) FROM items WHERE site = $1 AND kind = 'abort' AND state = 'queued'))
 		FOR UPDATE SKIP LOCKED`
 
-	if n <= 0 {
-		return nil, nil
-	}
-	err = tx.SelectContext(ctx, &ids, query, site, n)
+	err = tx.SelectContext(ctx, &ids, query, site, most)
 	return ids, err
 }
 
