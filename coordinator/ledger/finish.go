@@ -109,7 +109,7 @@ func endOf(ctx context.Context, tx *sqlx.Tx, b work.Balance) (work.JobState, str
 	err := tx.GetContext(ctx, &dead, query, b.Job)
 	switch {
 	case err == nil:
-		return work.JobFailed, fmt.Sprintf("the source could not be listed whole (%s): %s", dead.Fault, dead.Error), nil
+		return work.JobFailed, fmt.Sprintf("the job could not be planned to its end (%s): %s", dead.Fault, dead.Error), nil
 	case !errors.Is(err, sql.ErrNoRows):
 		return "", "", err
 	case b.Kept.Failed > 0:

@@ -108,7 +108,7 @@ func TestWrongFolders(t *testing.T) {
 		if err := os.Mkdir(dir+"/to", 0o555); err != nil {
 			t.Fatal(err)
 		}
-		wantError(t, asUser(t, dir, "copy", "--data", dir+"/data", dir+"/from", dir+"/to"), 3, "permission")
+		wantError(t, asUser(t, dir, "copy", "--data", dir+"/data", dir+"/from", dir+"/to"), 1, "permission", "write")
 	})
 }
 

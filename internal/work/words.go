@@ -71,7 +71,7 @@ const (
 	Paused     JobState = "paused"
 	Succeeded  JobState = "succeeded"  // every object copied or skipped
 	Incomplete JobState = "incomplete" // finished, with failed objects
-	JobFailed  JobState = "failed"     // the source could not be listed whole
+	JobFailed  JobState = "failed"     // it could not be planned to its end: a store refused, or the listing broke off
 	Canceled   JobState = "canceled"
 )
 
