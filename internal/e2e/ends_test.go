@@ -20,6 +20,8 @@ func matrixEnds(t testing.TB) []end {
 	return []end{
 		s3End{"versitygw", servers.VersityGW(t)},
 		s3End{"minio", servers.MinIO(t)},
+		gcsEnd{servers.FakeGCS(t)},
+		newAzureEnd(t),
 		fileEnd{t.TempDir()},
 		memEnd{},
 	}

@@ -59,28 +59,31 @@ func TestMatrix(t *testing.T) {
 				// would share.
 				r := must(t, []string{"TRANSHIP_SERVER=" + hub}, "copy", "--wait", "-o", "json", "--split-size", "8MiB",
 					from.place(t, "matrix-src"), to.place(t, place))
-				j := decode[jobView](t, lastLine(r.stdout))
+				j := decode[jobView](t, r.stdout)
 				if j.State != "succeeded" || j.Copied != int64(len(objects)) {
 					t.Errorf("job ended %s with %d of %d copied: %s", j.State, j.Copied, len(objects), j.Error)
 				}
 				wantEqual(t, to.inventory(t, place), objects.inventory())
 				want, got := from.headers(t, "matrix-src", "odd/a+b"), to.headers(t, place, "odd/a+b")
 				for name, value := range want {
-					if got != nil && got[name] != value {
+					if got != nil && got[name] != value && !(to.name() == "azblob" && name == "metadata x-y") { // no name for Azure
 						t.Errorf("%s arrived as %q, want %q", name, got[name], value)
 					}
 				}
-				proofs := must(t, []string{"TRANSHIP_SERVER=" + hub}, "job", "show", fmt.Sprint(j.ID)).stdout
-				t.Logf("%s", proofs)
+				t.Log(provenAs(r.stderr))
 			})
 		}
 	}
 }
 
-// lastLine returns the last line of an output: the end of a stream of JSON.
-func lastLine(s string) string {
-	lines := strings.Split(strings.TrimSpace(s), "\n")
-	return lines[len(lines)-1]
+// provenAs returns what the summary of a copy says of its proofs.
+func provenAs(summary string) string {
+	for line := range strings.Lines(summary) {
+		if strings.Contains(line, " copied: ") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return "no word of proofs"
 }
 
 // upHere runs everything in this process until the test ends, and returns the
@@ -89,7 +92,8 @@ func upHere(t testing.TB) string {
 	t.Helper()
 	dir, page := t.TempDir(), freeAddress(t)
 	conf := filepath.Join(dir, "tranship.yaml")
-	writeFile(t, conf, fmt.Sprintf("data: %s\nhttp:\n  listen: %s\nagent:\n  name: here\n", filepath.Join(dir, "data"), page))
+	writeFile(t, conf, fmt.Sprintf("data: %s\nnats:\n  listen: %s\nhttp:\n  listen: %s\nagent:\n  name: here\n",
+		filepath.Join(dir, "data"), freeAddress(t), page))
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan int, 1)
 	go func() {
