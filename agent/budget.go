@@ -22,6 +22,11 @@ const (
 	smallestBuffer = 4 << 10
 )
 
+// OwnMemory is what an agent needs, in bytes, besides what its configuration
+// lets it hold bodies in: the program, its connections, the queue's client. It
+// depends on neither the number nor the size of objects.
+const OwnMemory = 96 << 20
+
 // A budget bounds the bytes that the agent holds bodies in.
 type budget struct {
 	limit int64

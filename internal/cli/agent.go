@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,6 +50,9 @@ func (p *program) runAgent(ctx context.Context, file string) error {
 	}
 	if cfg.Agent.Name == "" {
 		cfg.Agent.Name = hostName()
+	}
+	if p.env("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(int64(cfg.Agent.Memory) + agent.OwnMemory)
 	}
 	log := p.logger(cfg.Log)
 	b, err := connect(ctx, agentBus(cfg, bus.Options{URL: queueURL(cfg.NATS), Log: log.With("agent", cfg.Agent.Name)}))

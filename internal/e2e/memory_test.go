@@ -8,11 +8,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
-)
 
-// ownMemory is what an agent needs besides the buffers that agent.memory
-// bounds: the program itself, its connections and the queue's client.
-const ownMemory = 96 << 20
+	"github.com/tranship/tranship/agent"
+)
 
 // TestMemoryIsBounded copies a huge sparse file and 100,000 tiny ones in one
 // job and reads off the agent's peak memory, which must not depend on either.
@@ -32,18 +30,18 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 
 	f := newFleet(t, 1, []string{fmt.Sprintf("TRANSHIP_MEMORY=%d", memory)})
-	agent := f.agents[0].cmd.Process.Pid
-	idle := peakRSS(agent)
+	pid := f.agents[0].cmd.Process.Pid
+	idle := peakRSS(pid)
 	id := f.submit(t, "file://"+dir+"/src", "file://"+dir+"/dst")
 	j := f.awaitEnd(t, id, 15*time.Minute)
-	peak := peakRSS(agent)
+	peak := peakRSS(pid)
 	t.Logf("%d objects, the largest of %d GiB: %s; agent.memory %d MiB, VmHWM %d MiB (%d MiB when idle)",
 		j.Planned, huge>>30, j.State, memory>>20, peak>>20, idle>>20)
 	if j.State != "succeeded" || j.Copied != tiny+1 {
 		t.Fatalf("job ended %s with %d copied: %s", j.State, j.Copied, j.Error)
 	}
 	f.wantInvariant(t, j)
-	if limit := int64(memory + ownMemory); peak == 0 || peak > limit {
+	if limit := int64(memory + agent.OwnMemory); peak == 0 || peak > limit {
 		t.Errorf("the agent used %d MiB, the limit is %d", peak>>20, limit>>20)
 	}
 	st, err := os.Stat(filepath.Join(dir, "dst", "huge"))
