@@ -199,6 +199,9 @@ func (t *transfer) get(ctx context.Context, in storage.Info) (*source, error) {
 	}
 	src := &source{ReadCloser: body, sums: merge(got.Sums, in.Sums)}
 	if err = t.archived(got); err == nil {
+		err = t.classify(ctx, &got)
+	}
+	if err == nil {
 		src.meta, err = t.metadata(ctx, got)
 	}
 	if err != nil {

@@ -41,6 +41,17 @@ func (t *transfer) metadata(ctx context.Context, in storage.Info) (storage.Meta,
 	return meta, t.leave(append(lost, more...))
 }
 
+// classify adds the storage class, if it is wanted, to what a Get said: some
+// stores tell it to Stat alone.
+func (t *transfer) classify(ctx context.Context, got *storage.Info) error {
+	if t.options.Class == "" || got.Meta.Class != "" || !t.src.Traits().Meta.Class {
+		return nil
+	}
+	in, err := t.pin(ctx)
+	got.Meta.Class = in.Meta.Class
+	return err
+}
+
 // tags reads the tags of the object. If that cannot be done or is in vain, it
 // says why.
 func (t *transfer) tags(ctx context.Context, meta *storage.Meta) (why string, err error) {

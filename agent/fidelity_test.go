@@ -306,3 +306,27 @@ func TestDroppedAfterARefusal(t *testing.T) {
 		}
 	}
 }
+
+// A reticent store tells the class to Stat alone, as Azure does.
+type reticent struct{ *particular }
+
+func (r reticent) Get(ctx context.Context, key, etag string, off, n int64) (io.ReadCloser, storage.Info, error) {
+	body, in, err := r.particular.Get(ctx, key, etag, off, n)
+	in.Meta.Class = ""
+	return body, in, err
+}
+
+func TestClassThatOnlyStatTells(t *testing.T) {
+	t.Parallel()
+	src, dst := newParticular(), newParticular()
+	in := put(t, src.Store, "k", storagetest.Bytes(1, 100), storage.Meta{Class: "COLD"})
+	tr := newTransfer(reticent{src}, unaided{dst, dst, dst}, work.Object{Key: "k", Size: in.Size, ETag: in.ETag})
+	tr.options.Class = "keep"
+	out, err := carry(t, tr)
+	if err != nil || out.Outcome != work.Copied {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	if got, err := dst.Stat(t.Context(), "k"); err != nil || got.Meta.Class != "COLD" {
+		t.Errorf("the copy has class %q, %v, want COLD", got.Meta.Class, err)
+	}
+}

@@ -81,9 +81,8 @@
 //
 // # Credentials
 //
-// An error because credentials have expired says so. They are then asked of
-// their provider again, and the next store that is opened reads the whole
-// configuration anew; stores that are open keep what they have read.
+// An error because credentials have expired says so. The next request reads
+// the configuration anew, where an operator may have put fresh ones.
 //
 // A Store and all that it returns may be used by many goroutines, a body by
 // one at a time. Stores with the same options share connections.
