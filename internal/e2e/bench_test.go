@@ -63,10 +63,11 @@ func BenchmarkAgainstRclone(b *testing.B) {
 	for _, load := range []struct {
 		bucket  string
 		objects int
+		bytes   int64
 		what    string
 	}{
-		{"small", small, fmt.Sprintf("%d objects of 16 KiB", small)},
-		{"large", large, fmt.Sprintf("%d objects of %d MiB", large, mib)},
+		{"small", small, int64(small) * 16 << 10, fmt.Sprintf("%d objects of 16 KiB", small)},
+		{"large", large, int64(large) * int64(mib) << 20, fmt.Sprintf("%d objects of %d MiB", large, mib)},
 	} {
 		b.Run(load.bucket, func(b *testing.B) {
 			results := map[string][]usage{}
@@ -81,7 +82,7 @@ func BenchmarkAgainstRclone(b *testing.B) {
 					}
 				}
 			}
-			b.Logf("%s, %d rounds, %d cores\n%s", load.what, rounds, runtime.NumCPU(), table(contenders, results, load.objects))
+			b.Logf("%s, %d rounds, %d cores\n%s", load.what, rounds, runtime.NumCPU(), table(contenders, results, load.objects, load.bytes))
 		})
 	}
 }
@@ -270,10 +271,10 @@ func peakRSS(pid int) int64 {
 }
 
 // table prints the median of each figure and the wall ratio round by round.
-func table(contenders []contender, results map[string][]usage, objects int) string {
+func table(contenders []contender, results map[string][]usage, objects int, bytes int64) string {
 	var out strings.Builder
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "tool\twall s\t× bare\tCPU s\tpeak MB\tcoordinator+NATS µs/object\tPostgres µs/object")
+	fmt.Fprintln(w, "tool\twall s\t× bare\tCPU s\tCPU s/GiB\tpeak MB\tcoordinator+NATS µs/object\tPostgres µs/object")
 	base := results[contenders[0].name]
 	for _, c := range contenders {
 		us := results[c.name]
@@ -281,8 +282,9 @@ func table(contenders []contender, results map[string][]usage, objects int) stri
 		for i := range us {
 			ratios[i] = us[i].wall.Seconds() / base[i].wall.Seconds()
 		}
-		fmt.Fprintf(w, "%s\t%.1f\t%.2f\t%.1f\t%.0f", c.name, median(us, func(u usage) float64 { return u.wall.Seconds() }),
+		fmt.Fprintf(w, "%s\t%.1f\t%.2f\t%.1f\t%.2f\t%.0f", c.name, median(us, func(u usage) float64 { return u.wall.Seconds() }),
 			middle(ratios), median(us, func(u usage) float64 { return u.cpu.Seconds() }),
+			median(us, func(u usage) float64 { return u.cpu.Seconds() * (1 << 30) / float64(bytes) }),
 			median(us, func(u usage) float64 { return float64(u.rss) / 1e6 }))
 		if us[0].controlled {
 			fmt.Fprintf(w, "\t%.0f\t%.0f",

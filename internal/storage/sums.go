@@ -7,9 +7,10 @@ import (
 	"encoding/binary"
 	"hash"
 	"hash/crc32"
-	"hash/crc64"
 	"slices"
 	"strings"
+
+	"github.com/minio/crc64nvme"
 )
 
 // Algos is a set of checksum algorithms.
@@ -32,7 +33,7 @@ var algos = []struct {
 	new   func() hash.Hash
 }{
 	{CRC32C, "crc32c", func(s *Sums) *[]byte { return &s.CRC32C }, func() hash.Hash { return crc32.New(castagnoli) }},
-	{CRC64NVME, "crc64nvme", func(s *Sums) *[]byte { return &s.CRC64NVME }, func() hash.Hash { return crc64.New(nvme) }},
+	{CRC64NVME, "crc64nvme", func(s *Sums) *[]byte { return &s.CRC64NVME }, func() hash.Hash { return crc64nvme.New() }},
 	{CRC32, "crc32", func(s *Sums) *[]byte { return &s.CRC32 }, func() hash.Hash { return crc32.NewIEEE() }},
 	{MD5, "md5", func(s *Sums) *[]byte { return &s.MD5 }, md5.New},
 	{SHA256, "sha256", func(s *Sums) *[]byte { return &s.SHA256 }, sha256.New},
@@ -41,10 +42,7 @@ var algos = []struct {
 // nvmePoly is the reversed polynomial of CRC-64/NVME, which S3 uses.
 const nvmePoly = 0x9a6c9329ac4bc9b5
 
-var (
-	castagnoli = crc32.MakeTable(crc32.Castagnoli)
-	nvme       = crc64.MakeTable(nvmePoly)
-)
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // String names the algorithms of the set.
 func (a Algos) String() string {
