@@ -8,16 +8,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
@@ -32,112 +30,77 @@ type AzureAccount struct {
 	client *azblob.Client
 }
 
-// azurite is the test binary's Azurite, if it runs.
-var azurite struct {
-	mu       sync.Mutex
-	users    int
-	run      *process
-	accounts [2]*AzureAccount
+var azurite = &kind{name: "azurite", program: azuriteCommand,
+	plan: func(address, _ string) (server, []string, []string, error) {
+		host, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		var accounts azureAccounts
+		var known []string
+		for i, name := range []string{"transhipone", "transhiptwo"} {
+			if accounts[i], err = newAzureAccount(name, address); err != nil {
+				return nil, nil, nil, err
+			}
+			known = append(known, name+":"+accounts[i].Key)
+		}
+		// The SDK speaks a newer version of the protocol than the server knows.
+		return accounts, []string{"--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry",
+			"--blobHost", host, "--blobPort", port}, []string{"AZURITE_ACCOUNTS=" + strings.Join(known, ";")}, nil
+	},
 }
+
+// azureAccounts are those of one Azurite, which keeps everything in memory.
+type azureAccounts [2]*AzureAccount
 
 // Azurite returns two accounts of the test binary's Azurite. It skips the test
 // where it cannot run: it needs node, and npm to install it, which takes a
 // minute and is done only if TRANSHIP_LONG is 1.
 func Azurite(tb testing.TB) (one, two *AzureAccount) {
 	tb.Helper()
-	azurite.mu.Lock()
-	defer azurite.mu.Unlock()
-	if azurite.run == nil {
-		node, err := exec.LookPath("node")
-		if err != nil {
-			tb.Skipf("needs Azurite: %v", err)
-		}
-		program, err := azuriteProgram(tb)
-		if err != nil {
-			tb.Skipf("needs Azurite: %v", err)
-		}
-		// The port that was free may be taken by the time the server listens.
-		for range 5 {
-			if err = startAzurite(tb.Context(), node, program); err == nil {
-				break
-			}
-		}
-		if err != nil {
-			tb.Fatalf("start Azurite: %v", err)
-		}
-	}
-	azurite.users++
-	tb.Cleanup(func() {
-		azurite.mu.Lock()
-		defer azurite.mu.Unlock()
-		// If it is kept, the kernel kills it when the test binary ends.
-		if azurite.users--; azurite.users == 0 && !keep {
-			azurite.run.kill()
-			azurite.run = nil
-		}
-	})
-	return azurite.accounts[0], azurite.accounts[1]
+	accounts := azurite.use(tb).(azureAccounts)
+	return accounts[0], accounts[1]
 }
 
-// startAzurite starts the server, which keeps everything in memory.
-func startAzurite(ctx context.Context, node, program string) error {
-	address, err := freeAddress()
+func newAzureAccount(name, address string) (*AzureAccount, error) {
+	key := base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text()))
+	shared, err := azblob.NewSharedKeyCredential(name, key)
+	if err != nil {
+		return nil, err
+	}
+	a := &AzureAccount{Name: name, Key: key, Endpoint: "http://" + address + "/" + name}
+	a.client, err = azblob.NewClientWithSharedKeyCredential(a.Endpoint, shared, nil)
+	return a, err
+}
+
+func (a azureAccounts) ping(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a[0].Endpoint+"?comp=list", nil)
 	if err != nil {
 		return err
 	}
-	host, port, _ := strings.Cut(address, ":")
-	var known []string
-	for i, name := range []string{"one", "two"} {
-		key := base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text()))
-		a := &AzureAccount{Name: "tranship" + name, Key: key, Endpoint: "http://" + address + "/tranship" + name}
-		shared, err := azblob.NewSharedKeyCredential(a.Name, a.Key)
-		if err != nil {
-			return err
-		}
-		if a.client, err = azblob.NewClientWithSharedKeyCredential(a.Endpoint, shared, nil); err != nil {
-			return err
-		}
-		azurite.accounts[i] = a
-		known = append(known, a.Name+":"+a.Key)
-	}
-	// The SDK speaks a newer version of the protocol than the server knows.
-	p := &process{ended: make(chan struct{}), cmd: exec.Command(node, program, "--silent", "--inMemoryPersistence",
-		"--skipApiVersionCheck", "--disableTelemetry", "--blobHost", host, "--blobPort", port)}
-	p.cmd.Dir = os.TempDir()
-	p.cmd.Env = []string{"HOME=" + os.TempDir(), "PATH=" + os.Getenv("PATH"), "AZURITE_ACCOUNTS=" + strings.Join(known, ";")}
-	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.launch(); err != nil {
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
 		return err
 	}
-	if err := azuriteReady(ctx, p); err != nil {
-		p.kill()
-		return fmt.Errorf("%w\n%s", err, tail(p.output.String()))
-	}
-	azurite.run = p
-	return nil
+	return resp.Body.Close() // whatever it says: it answers
 }
 
-func azuriteReady(ctx context.Context, p *process) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
-	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, azurite.accounts[0].Endpoint+"?comp=list", nil)
-		if err != nil {
-			return err
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err == nil {
-			return resp.Body.Close() // whatever it says: it answers
-		}
-		select {
-		case <-p.ended:
-			return errors.New("it ended at once")
-		case <-ctx.Done():
-			return fmt.Errorf("it does not answer: %w", err)
-		case <-time.After(20 * time.Millisecond):
-		}
+// share does nothing: a program is given the accounts' keys by Env.
+func (azureAccounts) share() error { return nil }
+func (azureAccounts) forget()      {}
+
+// azuriteCommand returns how to call the server, or skips the test.
+func azuriteCommand(tb testing.TB) []string {
+	tb.Helper()
+	node, err := exec.LookPath("node")
+	if err != nil {
+		tb.Skipf("needs Azurite: %v", err)
 	}
+	program, err := azuriteProgram(tb)
+	if err != nil {
+		tb.Skipf("needs Azurite: %v", err)
+	}
+	return []string{node, program}
 }
 
 // azuriteProgram returns the path of the server's program, installing it first

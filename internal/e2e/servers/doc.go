@@ -1,6 +1,6 @@
 // Package servers gives tests real object stores: versitygw, MinIO, gofakes3
 // and fake-gcs-server, built on first use from the versions that the module
-// internal/e2e/emulators pins.
+// internal/e2e/emulators pins, and Azurite, which npm installs from there.
 //
 // A binary is built once per machine and user, into the user's cache folder
 // under a name that holds a hash of the module's go.mod and go.sum; test

@@ -4,18 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
-	"sync"
-	"syscall"
 	"testing"
-	"time"
 )
 
 // A GCS is a fake-gcs-server: it speaks the JSON API of Google Cloud Storage
@@ -28,12 +23,12 @@ type GCS struct {
 // emulatorVariable is what makes Google's clients, and ours, use an emulator.
 const emulatorVariable = "STORAGE_EMULATOR_HOST"
 
-// gcs is the one fake-gcs-server that runs, if any.
-var gcs struct {
-	sync.Mutex
-	users int // tests that rely on it
-	gcs   *GCS
-	run   *process
+var fakeGCS = &kind{name: "fake-gcs-server", program: built("fake-gcs-server"),
+	plan: func(address, _ string) (server, []string, []string, error) {
+		host, port, err := net.SplitHostPort(address)
+		return &GCS{Endpoint: address}, []string{"-backend", "memory", "-scheme", "http", "-host", host, "-port", port,
+			"-public-host", address, "-external-url", "http://" + address, "-log-level", "error"}, nil, err
+	},
 }
 
 // FakeGCS returns the test binary's fake-gcs-server. While it runs,
@@ -41,98 +36,13 @@ var gcs struct {
 // such as gs://bucket work as they are.
 func FakeGCS(tb testing.TB) *GCS {
 	tb.Helper()
-	gcs.Lock()
-	defer gcs.Unlock()
-	if gcs.run == nil {
-		program := Binary(tb, "fake-gcs-server")
-		var err error
-		// The port that was free may be taken by the time it listens.
-		for range 5 {
-			if gcs.gcs, gcs.run, err = startGCS(tb.Context(), program); err == nil {
-				break
-			}
-		}
-		if err != nil {
-			tb.Fatalf("start fake-gcs-server: %v", err)
-		}
-		if err := os.Setenv(emulatorVariable, gcs.gcs.Endpoint); err != nil {
-			tb.Fatal(err)
-		}
-	}
-	gcs.users++
-	tb.Cleanup(func() {
-		gcs.Lock()
-		gcs.users--
-		last := gcs.users == 0 && !keep
-		gcs.Unlock()
-		if last {
-			stopGCS()
-		}
-	})
-	return gcs.gcs
+	return fakeGCS.use(tb).(*GCS)
 }
 
-// stopGCS kills the server, if it runs and nobody relies on it.
-func stopGCS() {
-	gcs.Lock()
-	defer gcs.Unlock()
-	if gcs.run == nil || gcs.users > 0 {
-		return
-	}
-	gcs.run.kill()
-	gcs.run, gcs.gcs = nil, nil
+func (g *GCS) share() error { return os.Setenv(emulatorVariable, g.Endpoint) }
+
+func (g *GCS) forget() {
 	_ = os.Unsetenv(emulatorVariable) // fails for impossible names alone
-}
-
-func startGCS(ctx context.Context, program string) (*GCS, *process, error) {
-	folder, err := os.MkdirTemp("", "tranship-fake-gcs-server-")
-	if err != nil {
-		return nil, nil, err
-	}
-	address, err := freeAddress()
-	if err != nil {
-		return nil, nil, err
-	}
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, nil, err
-	}
-	p := &process{folder: folder, ended: make(chan struct{}), cmd: exec.Command(program,
-		"-backend", "memory", "-scheme", "http", "-host", host, "-port", port,
-		"-public-host", address, "-external-url", "http://"+address, "-log-level", "error")}
-	p.cmd.Dir = folder
-	p.cmd.Env = []string{"HOME=" + folder, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}
-	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.launch(); err != nil {
-		_ = os.RemoveAll(folder) // it is in the temporary folder
-		return nil, nil, err
-	}
-	g := &GCS{Endpoint: address}
-	if err := p.await(ctx, g.ping); err != nil {
-		p.kill()
-		return nil, nil, fmt.Errorf("%w\n%s", err, tail(p.output.String()))
-	}
-	return g, p, nil
-}
-
-// await waits until a server answers.
-func (p *process) await(ctx context.Context, ping func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
-	for {
-		err := ping(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-p.ended:
-			return errors.New("it ended at once")
-		case <-ctx.Done():
-			return fmt.Errorf("it does not answer: %w", err)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
 }
 
 func (g *GCS) ping(ctx context.Context) error {

@@ -3,7 +3,6 @@ package servers
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,37 +20,37 @@ import (
 
 // A kind is a sort of server and the one process of it that runs, if any.
 type kind struct {
-	name    string
-	command func(address, data, access, secret string) (args, env []string)
+	name string
+	// program returns the beginning of the command line. It may skip the test.
+	program func(tb testing.TB) []string
+	// plan makes up a server at an address, with a folder for its data, and says
+	// how it is started.
+	plan func(address, data string) (s server, args, env []string, err error)
 
 	mu    sync.Mutex
-	users int // tests, and Main, that rely on it
+	users int // tests that rely on it
 	run   *process
 }
 
-var versitygw = &kind{
-	name: "versitygw",
-	command: func(address, data, access, secret string) (args, env []string) {
-		// Without --keep-alive it closes the connection after every answer.
-		return []string{"--port", address, "--quiet", "--keep-alive", "posix", data},
-			[]string{"ROOT_ACCESS_KEY=" + access, "ROOT_SECRET_KEY=" + secret}
-	},
+// kinds are all there are.
+var kinds = []*kind{versitygw, minio, gofakes3, fakeGCS, azurite}
+
+// A server is what tests know of a process.
+type server interface {
+	// ping returns an error as long as the server does not answer.
+	ping(ctx context.Context) error
+	// share makes the server known to this process and its children, and forget
+	// takes that back.
+	share() error
+	forget()
 }
 
-var minio = &kind{
-	name: "minio",
-	command: func(address, data, access, secret string) (args, env []string) {
-		return []string{"server", "--quiet", "--address", address, data},
-			[]string{"MINIO_ROOT_USER=" + access, "MINIO_ROOT_PASSWORD=" + secret,
-				"MINIO_BROWSER=off", "MINIO_UPDATE=off"}
-	},
-}
-
-var gofakes3 = &kind{
-	name: "gofakes3",
-	command: func(address, _, _, _ string) (args, env []string) {
-		return []string{"-host", address, "-backend", "memory", "-quiet"}, nil // it takes any credentials
-	},
+// built returns the program of a kind that is one of the pinned ones.
+func built(name string) func(tb testing.TB) []string {
+	return func(tb testing.TB) []string {
+		tb.Helper()
+		return []string{Binary(tb, name)}
+	}
 }
 
 // keep is set by Main: servers then live until the test binary ends.
@@ -62,9 +62,8 @@ var keep bool
 //	func TestMain(m *testing.M) { os.Exit(servers.Main(m)) }
 func Main(m *testing.M) int {
 	keep = true
-	defer stopGCS()
 	defer func() {
-		for _, k := range []*kind{versitygw, minio, gofakes3} {
+		for _, k := range kinds {
 			k.mu.Lock()
 			k.stop()
 			k.mu.Unlock()
@@ -75,12 +74,12 @@ func Main(m *testing.M) int {
 
 // use returns the running server of the kind, starting it if need be, and
 // keeps it running until the test ends.
-func (k *kind) use(tb testing.TB) *S3 {
+func (k *kind) use(tb testing.TB) server {
 	tb.Helper()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.run == nil {
-		program := Binary(tb, k.name)
+		program := k.program(tb)
 		var err error
 		// The port that was free may be taken by the time the server
 		// listens: then it ends at once, and another port is tried.
@@ -92,7 +91,7 @@ func (k *kind) use(tb testing.TB) *S3 {
 		if err != nil {
 			tb.Fatalf("start %s: %v", k.name, err)
 		}
-		if err := shareProfile(k.run.s3); err != nil {
+		if err := k.run.server.share(); err != nil {
 			k.stop()
 			tb.Fatalf("start %s: %v", k.name, err)
 		}
@@ -105,7 +104,7 @@ func (k *kind) use(tb testing.TB) *S3 {
 			k.stop()
 		}
 	})
-	return k.run.s3
+	return k.run.server
 }
 
 // stop kills the server and removes its data; the caller holds the mutex.
@@ -114,24 +113,38 @@ func (k *kind) stop() {
 		return
 	}
 	k.run.kill()
-	forgetProfile(k.run.s3)
+	k.run.server.forget()
 	k.run = nil
 }
 
 // A process is a server that runs.
 type process struct {
-	s3     *S3
+	server server
 	folder string
 	cmd    *exec.Cmd
 	output bytes.Buffer  // owned by the process until ended is closed
 	ended  chan struct{} // closed when the process is gone
 }
 
-func (k *kind) start(ctx context.Context, program string) (*process, error) {
+func (k *kind) start(ctx context.Context, program []string) (*process, error) {
 	folder, err := os.MkdirTemp("", "tranship-"+k.name+"-")
 	if err != nil {
 		return nil, err
 	}
+	p, err := k.spawn(folder, program)
+	if err != nil {
+		_ = os.RemoveAll(folder) // it is in the temporary folder
+		return nil, err
+	}
+	if err := p.ready(ctx); err != nil {
+		p.kill()
+		return nil, fmt.Errorf("%w\n%s", err, tail(p.output.String()))
+	}
+	return p, nil
+}
+
+// spawn starts a server in a folder of its own, on a port that was free.
+func (k *kind) spawn(folder string, program []string) (*process, error) {
 	data := filepath.Join(folder, "data")
 	if err := os.Mkdir(data, 0o755); err != nil {
 		return nil, err
@@ -140,25 +153,17 @@ func (k *kind) start(ctx context.Context, program string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &S3{Profile: k.name, Endpoint: "http://" + address, Region: "us-east-1",
-		AccessKey: "test" + rand.Text(), SecretKey: rand.Text() + rand.Text()}
-	s.client = newClient(s)
-
-	args, env := k.command(address, data, s.AccessKey, s.SecretKey)
-	p := &process{s3: s, folder: folder, cmd: exec.Command(program, args...), ended: make(chan struct{})}
+	s, args, env, err := k.plan(address, data)
+	if err != nil {
+		return nil, err
+	}
+	p := &process{server: s, folder: folder, ended: make(chan struct{}),
+		cmd: exec.Command(program[0], slices.Concat(program[1:], args)...)}
 	p.cmd.Dir = folder
 	p.cmd.Env = append([]string{"HOME=" + folder, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}, env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.launch(); err != nil {
-		_ = os.RemoveAll(folder)
-		return nil, err
-	}
-	if err := p.ready(ctx); err != nil {
-		p.kill()
-		return nil, fmt.Errorf("%w\n%s", err, tail(p.output.String()))
-	}
-	return p, nil
+	return p, p.launch()
 }
 
 // launch starts the process from a thread that lives as long as it does: the
@@ -179,12 +184,12 @@ func (p *process) launch() error {
 	return <-started
 }
 
-// ready waits until the server answers to its own credentials.
+// ready waits until the server answers.
 func (p *process) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	for {
-		err := p.s3.ping(ctx)
+		err := p.server.ping(ctx)
 		if err == nil {
 			return nil
 		}

@@ -2,6 +2,7 @@ package servers
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -29,11 +30,39 @@ type S3 struct {
 	client *s3.Client
 }
 
+var versitygw = s3Kind("versitygw", func(address, data string, s *S3) (args, env []string) {
+	// Without --keep-alive it closes the connection after every answer.
+	return []string{"--port", address, "--quiet", "--keep-alive", "posix", data},
+		[]string{"ROOT_ACCESS_KEY=" + s.AccessKey, "ROOT_SECRET_KEY=" + s.SecretKey}
+})
+
+var minio = s3Kind("minio", func(address, data string, s *S3) (args, env []string) {
+	return []string{"server", "--quiet", "--address", address, data},
+		[]string{"MINIO_ROOT_USER=" + s.AccessKey, "MINIO_ROOT_PASSWORD=" + s.SecretKey,
+			"MINIO_BROWSER=off", "MINIO_UPDATE=off"}
+})
+
+var gofakes3 = s3Kind("gofakes3", func(address, _ string, _ *S3) (args, env []string) {
+	return []string{"-host", address, "-backend", "memory", "-quiet"}, nil // it takes any credentials
+})
+
+// s3Kind returns a kind of servers that speak S3, with credentials made up for
+// the occasion.
+func s3Kind(name string, command func(address, data string, s *S3) (args, env []string)) *kind {
+	return &kind{name: name, program: built(name), plan: func(address, data string) (server, []string, []string, error) {
+		s := &S3{Profile: name, Endpoint: "http://" + address, Region: "us-east-1",
+			AccessKey: "test" + rand.Text(), SecretKey: rand.Text() + rand.Text()}
+		s.client = newClient(s)
+		args, env := command(address, data, s)
+		return s, args, env, nil
+	}}
+}
+
 // VersityGW returns the test binary's versitygw: small, quick to start, a
 // plain folder behind it. Its folder cannot hold every key that S3 allows.
 func VersityGW(tb testing.TB) *S3 {
 	tb.Helper()
-	return versitygw.use(tb)
+	return versitygw.use(tb).(*S3)
 }
 
 // MinIO returns the test binary's MinIO, or skips the test unless
@@ -43,14 +72,14 @@ func MinIO(tb testing.TB) *S3 {
 	if os.Getenv("TRANSHIP_LONG") != "1" {
 		tb.Skip("needs MinIO: set TRANSHIP_LONG=1; .ci/run does")
 	}
-	return minio.use(tb)
+	return minio.use(tb).(*S3)
 }
 
 // GoFakeS3 returns the test binary's gofakes3: it keeps everything in memory,
 // under any key at all, and asks for no credentials.
 func GoFakeS3(tb testing.TB) *S3 {
 	tb.Helper()
-	return gofakes3.use(tb)
+	return gofakes3.use(tb).(*S3)
 }
 
 // Client returns a plain SDK client of the server, to look behind the
@@ -113,8 +142,8 @@ var shared struct {
 	servers map[string]*S3
 }
 
-// shareProfile makes the server's profile known to this process.
-func shareProfile(s *S3) error {
+// share makes the server's profile known to this process.
+func (s *S3) share() error {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.dir == "" {
@@ -138,8 +167,8 @@ func shareProfile(s *S3) error {
 	return nil
 }
 
-// forgetProfile takes the profile of a server that has stopped away.
-func forgetProfile(s *S3) {
+// forget takes the profile of a server that has stopped away.
+func (s *S3) forget() {
 	shared.Lock()
 	defer shared.Unlock()
 	delete(shared.servers, s.Profile)
@@ -161,6 +190,7 @@ func newClient(s *S3) *s3.Client {
 	})
 }
 
+// ping waits for an answer to the server's own credentials.
 func (s *S3) ping(ctx context.Context) error {
 	_, err := s.client.ListBuckets(ctx, &s3.ListBucketsInput{})
 	return err

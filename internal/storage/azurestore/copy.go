@@ -66,7 +66,8 @@ func (s *Store) copyFrom(ctx context.Context, key string, src storage.Store, in 
 		}
 	}
 	c := copying{to: s, key: key, size: now.Size, w: w,
-		match: &blob.SourceModifiedAccessConditions{SourceIfMatch: quote(now.ETag)}}
+		match:  &blob.SourceModifiedAccessConditions{SourceIfMatch: quote(now.ETag)},
+		tiered: p.AccessTier != nil && (p.AccessTierInferred == nil || !*p.AccessTierInferred)}
 	if c.url, c.bearer, err = s.mayRead(ctx, from, in.Key); err != nil {
 		return storage.Info{}, err
 	}
@@ -117,6 +118,7 @@ type copying struct {
 	url    string // of the source
 	bearer *string
 	match  *blob.SourceModifiedAccessConditions
+	tiered bool // the source has an access tier that somebody chose
 }
 
 func (c *copying) run(ctx context.Context) (storage.Info, error) {
@@ -135,7 +137,11 @@ func (c *copying) run(ctx context.Context) (storage.Info, error) {
 		}
 		return in, err
 	}
-	// An older way, which takes the source's headers along.
+	// An older way, which takes the source's headers along, and its tier unless
+	// it is told another. Nobody tells which one the account's default is.
+	if c.tiered && c.w.tier == nil {
+		return in, refuse(work.Unsupported, "the service would keep the source's access tier")
+	}
 	old, err := c.to.blob(c.key).CopyFromURL(ctx, c.url, &blob.CopyFromURLOptions{
 		CopySourceAuthorization: c.bearer, SourceModifiedAccessConditions: c.match,
 		Metadata: c.w.user, BlobTags: c.w.tags, Tier: c.w.tier,

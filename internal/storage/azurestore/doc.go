@@ -43,11 +43,13 @@
 // # Metadata
 //
 // Content headers and user metadata are verbatim, names in lower case. Azure
-// takes names that are identifiers of C# and plain ASCII values; Fit names what
-// does not fit. Meta.ModTime is kept as the user metadata mtime, in the form
+// takes names that are identifiers of C# and plain ASCII values, 8 KiB together,
+// and up to ten tags; Fit names what does not fit. Meta.ModTime is kept as the user metadata mtime, in the form
 // that s3store uses, and Stat and Get then give it as Info.ModTime, too. The
-// class is the access tier. The service does not tell it to Get, so Info.Meta of
-// Get has none; Stat and List have it.
+// class is the access tier. The service does not tell it with the content, so a
+// Get of a whole object also asks for its properties, at the same time; a Get of
+// a range, which is for parts, tells no class. A copy without a class gets the
+// account's default; a service too old for that copies only what has it already.
 //
 // # Checksums
 //
@@ -80,6 +82,13 @@
 // does not know: it may still store a block, which is discarded in the end, and
 // its Commit succeeds if Abort had to leave the blocks. It leaves them where
 // there is an object, blocks of others, or a policy against deletion.
+//
+// # Limits and probes
+//
+// An object has up to 50,000 blocks of up to 4000 MiB, whether it is put or goes
+// in parts. A probe asks for the start of a listing and for the sort of account;
+// of a target it also stores an object and a block with a made-up name, to see
+// which checksums the service confirms, and removes both.
 //
 // A Store and all that it returns may be used by many goroutines, a body by one
 // at a time.

@@ -112,7 +112,7 @@ func write(m storage.Meta) (writing, error) {
 func (s *Store) Fit(m storage.Meta) (storage.Meta, []storage.Misfit) {
 	var lost []storage.Misfit
 	headers := []*string{&m.ContentType, &m.ContentEncoding, &m.ContentLanguage, &m.ContentDisposition, &m.CacheControl}
-	for i, name := range []string{"content-type", "content-encoding", "content-language", "content-disposition", "cache-control"} {
+	for i, name := range []string{"content type", "content encoding", "content language", "content disposition", "cache control"} {
 		if why := headerProblem(*headers[i]); *headers[i] != "" && why != "" {
 			*headers[i] = ""
 			lost = append(lost, storage.Misfit{Field: work.FieldHeaders, Name: name, Why: why})

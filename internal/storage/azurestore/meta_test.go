@@ -30,7 +30,7 @@ func TestFit(t *testing.T) {
 			[]string{"tags:", "tags:a", "tags:a*", "tags:" + strings.Repeat("n", 129), "tags:v"}},
 		{"many tags", storage.Meta{Tags: many}, []string{"tags:"}},
 		{"class", storage.Meta{Class: "GLACIER"}, []string{"class:"}},
-		{"header", storage.Meta{ContentDisposition: "attachment; filename=ü", CacheControl: "no-cache"}, []string{"headers:content-disposition"}},
+		{"header", storage.Meta{ContentDisposition: "attachment; filename=ü", CacheControl: "no-cache"}, []string{"headers:content disposition"}},
 	} {
 		before := maps.Clone(tt.m.User)
 		kept, lost := (&Store{}).Fit(tt.m)

@@ -1,7 +1,6 @@
 package azurestore
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"io"
@@ -10,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 
 	"github.com/tranship/tranship/internal/e2e/servers"
 	"github.com/tranship/tranship/internal/storage"
@@ -74,95 +75,30 @@ const allSums = storage.CRC32C | storage.CRC64NVME | storage.CRC32 | storage.MD5
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	azurite(t)
-	skip := map[string]string{
-		"Keys": "Azurite lists in the order of UTF-16, which we refuse; see TestKeys",
-		"Meta": "Azure takes no dash in names of metadata; see TestMetaConformance",
-	}
-	if os.Getenv("TRANSHIP_LONG") != "1" {
-		skip["List"] = "takes Azurite long: set TRANSHIP_LONG=1; see TestListStarts and TestKeys"
-	}
-	storagetest.Run(t, storagetest.Harness{
-		New:    func(t *testing.T) storage.Store { return newStore(t, "pre/fix") },
-		Checks: allSums,
-		Skip:   skip,
-	})
-}
-
-// A lowStore refuses the keys that Azurite lists in another order than ours.
-type lowStore struct{ storage.Store }
-
-func (s lowStore) Put(ctx context.Context, key string, body io.Reader, size int64, opts storage.PutOptions) (storage.Info, error) {
-	if !ordinary(key) {
-		return storage.Info{}, &storage.Error{Op: "put", Key: key, Fault: work.Unsupported, Err: errors.New("out of order")}
-	}
-	return s.Store.Put(ctx, key, body, size, opts)
-}
-
-func TestKeys(t *testing.T) {
-	t.Parallel()
-	azurite(t)
+	// Azurite lists in the order of UTF-16, which we refuse; see TestListRefusesDisorder.
+	disordered := func(key string) bool { return !ordinary(key) }
 	kept := slices.DeleteFunc(storagetest.OddKeys(), func(key string) bool {
-		return checkKey("pre/fix/"+key) != nil || !ordinary(key)
+		return checkKey("pre/fix/"+key) != nil || disordered(key)
 	})
 	if len(kept) < 40 {
 		t.Errorf("only %d odd keys are kept: %q", len(kept), kept)
 	}
-	storagetest.Run(t, storagetest.Harness{
-		New:  func(t *testing.T) storage.Store { return lowStore{newStore(t, "pre/fix")} },
-		Keys: kept,
-		Skip: only("Keys"),
-	})
-}
-
-// A plainStore says dash where Azure's rules for names of metadata want an
-// underscore.
-type plainStore struct{ storage.Store }
-
-func renamed(m storage.Meta, from, to string) storage.Meta {
-	user := map[string]string{}
-	for name, value := range m.User {
-		user[strings.ReplaceAll(name, from, to)] = value
-	}
-	m.User = user
-	return m
-}
-
-func (s plainStore) Put(ctx context.Context, key string, body io.Reader, size int64, opts storage.PutOptions) (storage.Info, error) {
-	opts.Meta = renamed(opts.Meta, "-", "_")
-	return s.Store.Put(ctx, key, body, size, opts)
-}
-
-func (s plainStore) Stat(ctx context.Context, key string) (storage.Info, error) {
-	in, err := s.Store.Stat(ctx, key)
-	in.Meta = renamed(in.Meta, "_", "-")
-	return in, err
-}
-
-func (s plainStore) Get(ctx context.Context, key, etag string, off, n int64) (io.ReadCloser, storage.Info, error) {
-	body, in, err := s.Store.Get(ctx, key, etag, off, n)
-	in.Meta = renamed(in.Meta, "_", "-")
-	return body, in, err
-}
-
-func TestMetaConformance(t *testing.T) {
-	t.Parallel()
-	azurite(t)
-	storagetest.Run(t, storagetest.Harness{
-		New:  func(t *testing.T) storage.Store { return plainStore{newStore(t, "pre/fix")} },
-		Skip: only("Meta"),
-	})
-}
-
-// only skips all parts of the conformance suite but one.
-func only(part string) map[string]string {
 	skip := map[string]string{}
-	for _, other := range []string{"Keys", "List", "ListErrors", "Sizes", "Ranges", "Pinned", "NotFound", "Delete", "PutAtomic", "PutChecks",
-		"PutSeeker", "Meta", "Concurrent", "Canceled", "Copier", "Multipart", "MultipartErrors"} {
-		if other != part {
-			skip[other] = "see TestConformance"
-		}
+	if os.Getenv("TRANSHIP_LONG") != "1" {
+		skip["List"] = "takes Azurite long: set TRANSHIP_LONG=1; see TestListStarts"
 	}
-	return skip
+	storagetest.Run(t, storagetest.Harness{
+		New:    func(t *testing.T) storage.Store { return newStore(t, "pre/fix") },
+		Keys:   kept,
+		Avoid:  disordered,
+		Checks: allSums,
+		Class:  string(blob.AccessTierCool),
+		Missing: func(t *testing.T) storage.Store {
+			one, _ := azurite(t)
+			return openURL(t, one.URL("no-such-container", "pre/fix"))
+		},
+		Skip: skip,
+	})
 }
 
 // put stores an object.

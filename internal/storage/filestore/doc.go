@@ -50,7 +50,16 @@
 // It is a query string, so getfattr shows it. Where the file system has no
 // such attributes, Traits say that metadata is not kept. The content type of
 // other files is guessed from the extension. The modification time is the
-// file's own. There are no storage classes.
+// file's own. There are no storage classes. How much metadata one file takes is
+// the file system's to say; ext4 has room for 4 KiB. Parts are up to a million,
+// of any size.
+//
+// # Probes
+//
+// Whether the file system has extended attributes and stable inodes is asked
+// when the store is opened. For a target, a hidden folder is made and removed
+// again, to try how names are taken, whether files can be without a name until
+// they are whole, how exactly times are kept, and whether attributes can be set.
 //
 // A Store is no Copier: copy_file_range returns no checksum, and with reading the
 // copy back to prove it, it took 0.7 times the CPU of streaming on ext4, 1.2 times

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	gcs "cloud.google.com/go/storage"
@@ -68,10 +69,13 @@ func TestToken(t *testing.T) {
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprint(w, `{"access_token":"the-token","token_type":"Bearer","expires_in":3600}`)
 	})
+	var mu sync.Mutex // of a pinned Get, two requests are under way at once
 	asked := make(map[string]bool)
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		kind, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		mu.Lock()
 		asked[kind] = r.Header.Get("Authorization") == "Bearer the-token"
+		mu.Unlock()
 		w.WriteHeader(http.StatusForbidden)
 	}))
 	t.Cleanup(service.Close)
@@ -85,6 +89,8 @@ func TestToken(t *testing.T) {
 	wantFault(t, "Get", err, work.Denied)
 	_, err = s.Put(t.Context(), "key", strings.NewReader("x"), 1, storage.PutOptions{})
 	wantFault(t, "Put", err, work.Denied)
+	mu.Lock()
+	defer mu.Unlock()
 	for _, kind := range []string{"storage", "upload", "bucket"} {
 		if !asked[kind] {
 			t.Errorf("requests to /%s brought no token", kind)

@@ -38,7 +38,17 @@
 // others do, and Stat and Get then say it in Info.ModTime as well; listings,
 // which do not ask for metadata, have the time of the last change. Objects of
 // class ARCHIVE are read like all others. A copy without a class keeps what the
-// service keeps, and gets the class that is the bucket's default.
+// service keeps, and gets the class that is the bucket's default. There are no
+// tags. Fit leaves out classes that are not Google's, values that are not UTF-8
+// or hold control characters, names that no header can have, and user metadata
+// beyond 8 KiB.
+//
+// # Limits and probes
+//
+// An object has up to 5 TiB, in one request or in 10,000 parts of 5 MiB to
+// 5 GiB; a name has up to 1024 bytes of UTF-8 with the prefix. A probe lists one
+// object; of a target it also begins an upload of the XML API and stores an
+// empty object twice, to see whether conditions are kept, and removes both.
 //
 // # Uploads in parts
 //

@@ -97,7 +97,7 @@ func TestFit(t *testing.T) {
 			t.Errorf("%+v says not why", l)
 		}
 	}
-	want := []string{"headers:content-language", "headers:content-disposition", "headers:cache-control", "class",
+	want := []string{"headers:content language", "headers:content disposition", "headers:cache control", "class",
 		"metadata:b", "metadata:control", "metadata:white space", "metadata:ümlaut"}
 	if !slices.Equal(got, want) {
 		t.Errorf("Fit loses %q, want %q", got, want)

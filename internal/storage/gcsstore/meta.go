@@ -108,11 +108,11 @@ func (s *Store) Fit(m storage.Meta) (storage.Meta, []storage.Misfit) {
 		name  string
 		value *string
 	}{
-		{"content-type", &m.ContentType},
-		{"content-encoding", &m.ContentEncoding},
-		{"content-language", &m.ContentLanguage},
-		{"content-disposition", &m.ContentDisposition},
-		{"cache-control", &m.CacheControl},
+		{"content type", &m.ContentType},
+		{"content encoding", &m.ContentEncoding},
+		{"content language", &m.ContentLanguage},
+		{"content disposition", &m.ContentDisposition},
+		{"cache control", &m.CacheControl},
 	} {
 		why := badText(*h.value)
 		if h.value == &m.ContentLanguage && len(m.ContentLanguage) > maxLanguage {

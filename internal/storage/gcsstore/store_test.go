@@ -67,6 +67,10 @@ func TestConformance(t *testing.T) {
 		}),
 		Checks:  allSums,
 		Vouches: storage.CRC32C | storage.MD5,
+		Missing: func(t *testing.T) storage.Store {
+			server := servers.FakeGCS(t)
+			return openURL(t, server.URL("no-such-bucket", "pre/fix"), server.Endpoint)
+		},
 	})
 }
 

@@ -40,6 +40,9 @@ func (s *Store) copyFrom(ctx context.Context, key string, src storage.Store, in 
 		return s.copyParts(ctx, key, from, in, class)
 	}
 	h := from.asSource(in)
+	if old := in.Meta.Class; class == "" && old != "" && old != standard && !s.client.amazon {
+		class = standard // without a word, some servers keep the source's
+	}
 	if class != "" {
 		h[storageClass] = []string{class}
 	}

@@ -52,8 +52,9 @@
 // holds: odd names, more than ten tags, more user metadata than a request
 // carries. What only the server can know, such as a class that it does not
 // have, is an error that names the field; a class is not tried twice, nor are
-// tags that are not ASCII after some were refused. Some
-// servers, such as versitygw, take any class and keep none.
+// tags that are not ASCII after some were refused. Some servers, such as
+// versitygw, take any class and keep none; others, such as MinIO, keep the
+// source's in a copy unless told another, so they are told STANDARD.
 //
 // An object in an archive without a copy that was restored is Archived, by
 // Stat and, on Amazon's service, in listings.
@@ -78,6 +79,15 @@
 // the server is asked whether the upload is still there: some hang up on
 // uploads that they do not know before they are heard. Pending finds uploads
 // without parts, as far as the server says.
+//
+// # Limits and probes
+//
+// One request stores up to 5 GiB; an upload takes 10,000 parts of 5 MiB to
+// 5 GiB, of an object of up to 5 TiB, or 48 TiB at Amazon. A key has up to 1024
+// bytes of UTF-8 with the prefix. A probe lists one key. Of a target that is not
+// Amazon's it also tries, with made-up objects that it removes, whether the
+// server checks a checksum behind a body, whether it keeps If-None-Match, and
+// whether the bucket keeps versions.
 //
 // # Credentials
 //

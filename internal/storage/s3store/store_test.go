@@ -97,6 +97,7 @@ func TestConformanceVersityGW(t *testing.T) {
 		}),
 		Checks:  allSums,
 		Vouches: storage.MD5,
+		Missing: func(t *testing.T) storage.Store { return openURL(t, gw.URL("no-such-bucket", "pre/fix")) },
 		Skip: map[string]string{
 			"Concurrent": "versitygw refuses an object while another is deleted beside it (ExistingObjectIsDirectory); see TestOverwrites",
 		},
@@ -115,6 +116,8 @@ func TestConformanceMinIO(t *testing.T) {
 		Keys:    keptKeys(func(string) bool { return false }),
 		Checks:  allSums,
 		Vouches: storage.MD5,
+		Class:   "REDUCED_REDUNDANCY",
+		Missing: func(t *testing.T) storage.Store { return openURL(t, minio.URL("no-such-bucket", "pre/fix")) },
 		Skip: map[string]string{
 			"Nested": "MinIO stores an object beneath another's key, and leaves it out of listings",
 		},

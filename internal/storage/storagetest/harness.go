@@ -17,7 +17,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/tranship/tranship/internal/storage"
@@ -33,6 +35,9 @@ type Harness struct {
 	// Keys must be kept, byte for byte; the suite's own odd keys may be
 	// refused. If a key ends in "/", its object is empty.
 	Keys []string
+	// Avoid says which of the suite's own odd keys are not even tried. Nil: all
+	// are.
+	Avoid func(key string) bool
 	// Checks are the checksums that Put must compare with the body.
 	Checks storage.Algos
 	// Vouches are the checksums that Stat must know after a Put.
@@ -47,54 +52,77 @@ type Harness struct {
 	// Missing returns a store whose bucket or folder is not there. Nil: this is
 	// not tried.
 	Missing func(t *testing.T) storage.Store
+	// Only names the parts of the suite to run. Empty: all of them.
+	Only []string
 	// Skip names parts of the suite that the store is known to fail for
 	// reasons beyond our code, and says why.
 	Skip map[string]string
 }
 
+// suite holds the parts of the suite, under the names that Harness knows them by.
+var suite = []struct {
+	name string
+	run  func(t *testing.T, h Harness)
+}{
+	{"Keys", testKeys},
+	{"List", testList},
+	{"ListErrors", testListErrors},
+	{"Sizes", testSizes},
+	{"Ranges", testRanges},
+	{"Pinned", testPinned},
+	{"NotFound", testNotFound},
+	{"Delete", testDelete},
+	{"PutAtomic", testPutAtomic},
+	{"PutChecks", testPutChecks},
+	{"PutSeeker", testPutSeeker},
+	{"Meta", testMeta},
+	{"ModTime", testModTime},
+	{"Class", testClass},
+	{"Tags", testTags},
+	{"Fitter", testFitter},
+	{"Gzip", testGzip},
+	{"Empty", testEmpty},
+	{"Nested", testNested},
+	{"Keeper", testKeeper},
+	{"Prober", testProber},
+	{"Concurrent", testConcurrent},
+	{"Canceled", testCanceled},
+	{"Copier", testCopier},
+	{"Multipart", testMultipart},
+	{"MultipartErrors", testMultipartErrors},
+	{"Pending", testPending},
+}
+
 // Run tests the store that h makes.
 func Run(t *testing.T, h Harness) {
-	tests := []struct {
-		name string
-		run  func(t *testing.T, h Harness)
-	}{
-		{"Keys", testKeys},
-		{"List", testList},
-		{"ListErrors", testListErrors},
-		{"Sizes", testSizes},
-		{"Ranges", testRanges},
-		{"Pinned", testPinned},
-		{"NotFound", testNotFound},
-		{"Delete", testDelete},
-		{"PutAtomic", testPutAtomic},
-		{"PutChecks", testPutChecks},
-		{"PutSeeker", testPutSeeker},
-		{"Meta", testMeta},
-		{"ModTime", testModTime},
-		{"Class", testClass},
-		{"Tags", testTags},
-		{"Fitter", testFitter},
-		{"Gzip", testGzip},
-		{"Empty", testEmpty},
-		{"Nested", testNested},
-		{"Keeper", testKeeper},
-		{"Prober", testProber},
-		{"Concurrent", testConcurrent},
-		{"Canceled", testCanceled},
-		{"Copier", testCopier},
-		{"Multipart", testMultipart},
-		{"MultipartErrors", testMultipartErrors},
-		{"Pending", testPending},
+	known := make(map[string]bool)
+	for _, p := range suite {
+		known[p.name] = true
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
+	for _, name := range slices.AppendSeq(slices.Clone(h.Only), maps.Keys(h.Skip)) {
+		if !known[name] {
+			t.Errorf("the suite has no part %q", name)
+		}
+	}
+	for _, p := range suite {
+		if len(h.Only) > 0 && !slices.Contains(h.Only, p.name) {
+			continue
+		}
+		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
-			if why, ok := h.Skip[tt.name]; ok {
+			if why, ok := h.Skip[p.name]; ok {
 				t.Skip(why)
 			}
-			tt.run(t, h)
+			p.run(t, h)
 		})
 	}
+}
+
+// oddKeys are the keys that the store is tried with.
+func (h Harness) oddKeys() []string {
+	keys := append(OddKeys(), h.Keys...)
+	slices.Sort(keys)
+	return slices.DeleteFunc(slices.Compact(keys), func(key string) bool { return h.Avoid != nil && h.Avoid(key) })
 }
 
 // Bytes returns n bytes that follow from the seed and do not repeat.

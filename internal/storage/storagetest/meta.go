@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,15 @@ func testMeta(t *testing.T, h Harness) {
 		ContentDisposition: `attachment; filename="a b.txt"`,
 		CacheControl:       "max-age=60, public",
 		User:               map[string]string{"plain": "value", "percent": "100%25", "spaces": "a  b", "dash-ed": "a+b&c=d", "empty-not": "-"},
+	}
+	meta, lost := storage.Fit(s, meta)
+	for _, name := range []string{"plain", "percent", "spaces"} { // a dash is not everywhere allowed in names
+		if _, ok := meta.User[name]; traits.User && !ok {
+			t.Errorf("a store of user metadata does not fit %q: %v", name, lost)
+		}
+	}
+	if traits.Headers && slices.ContainsFunc(lost, func(m storage.Misfit) bool { return m.Field == work.FieldHeaders }) {
+		t.Errorf("a store of content headers does not fit plain ones: %v", lost)
 	}
 	content := Bytes(6, 5000) // not gzip: stores must hand out what was stored
 	put(t, s, "meta.txt", content, storage.PutOptions{Meta: meta})
@@ -178,12 +188,22 @@ func testClass(t *testing.T, h Harness) {
 			t.Skip("the store is no Copier")
 		}
 		for key, class := range map[string]string{"cold": h.Class, "usual": ""} {
-			in := put(t, src, key, []byte("x"), storage.PutOptions{Meta: storage.Meta{Class: class}})
+			put(t, src, key, []byte("x"), storage.PutOptions{Meta: storage.Meta{Class: class}})
+			in, err := src.Stat(t.Context(), key)
+			if err != nil {
+				t.Fatal(err)
+			}
 			other := h.Class
 			if class == h.Class {
 				other = ""
 			}
-			if _, err := c.CopyFrom(t.Context(), key, src, in, storage.PutOptions{Meta: storage.Meta{Class: other}}); err != nil {
+			_, err = c.CopyFrom(t.Context(), key, src, in, storage.PutOptions{Meta: storage.Meta{Class: other}})
+			if storage.Is(err, work.Unsupported) { // the caller then streams
+				_, err = s.Stat(t.Context(), key)
+				wantFault(t, "Stat after a CopyFrom that was refused", err, work.NotFound)
+				continue
+			}
+			if err != nil {
 				t.Fatalf("CopyFrom = %v", err)
 			}
 			want(t, s, key, other == h.Class)
