@@ -45,7 +45,8 @@ type Store interface {
 	// end. If etag is not empty, it must fail with work.SrcChanged, now or
 	// while the body is read, when the object is no longer that version. The
 	// body must end in an error if fewer bytes arrive than were promised.
-	// Info describes the whole object; its Meta is filled in.
+	// Info describes the whole object; its Meta is filled in, but for the
+	// class, which some stores tell to Stat alone.
 	Get(ctx context.Context, key, etag string, off, n int64) (io.ReadCloser, Info, error)
 
 	// Put stores exactly size bytes of body under key, atomically: whoever

@@ -46,9 +46,8 @@
 // takes names that are identifiers of C# and plain ASCII values, 8 KiB together,
 // and up to ten tags; Fit names what does not fit. Meta.ModTime is kept as the user metadata mtime, in the form
 // that s3store uses, and Stat and Get then give it as Info.ModTime, too. The
-// class is the access tier. The service does not tell it with the content, so a
-// Get of a whole object also asks for its properties, at the same time; a Get of
-// a range, which is for parts, tells no class. A copy without a class gets the
+// class is the access tier. The service does not tell it to Get, so
+// Info.Meta of Get has none; Stat and List have it. A copy without a class gets the
 // account's default; a service too old for that copies only what has it already.
 //
 // # Checksums

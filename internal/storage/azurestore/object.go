@@ -93,18 +93,17 @@ func archived(tier, status string) bool {
 }
 
 // Get opens a range of an object. The service compares etag for us. It does
-// not tell the class with the content, so for an object as a whole it is asked
-// for the properties beside; of a range Get tells no class.
+// not tell the class of what it hands out: Stat does.
 func (s *Store) Get(ctx context.Context, key, etag string, off, n int64) (io.ReadCloser, storage.Info, error) {
 	body, in, err := s.get(ctx, key, etag, off, n)
 	return body, in, s.fail("get", key, err)
 }
 
 func (s *Store) get(ctx context.Context, key, etag string, off, n int64) (io.ReadCloser, storage.Info, error) {
-	switch {
-	case off < 0:
+	if off < 0 {
 		return nil, storage.Info{}, refuse(work.Invalid, "negative offset %d", off)
-	case n == 0:
+	}
+	if n == 0 {
 		p, err := s.properties(ctx, key, etag)
 		if err != nil {
 			return nil, storage.Info{}, err
@@ -114,43 +113,7 @@ func (s *Store) get(ctx context.Context, key, etag string, off, n int64) (io.Rea
 			return nil, in, refuse(work.Invalid, "offset %d lies beyond the object's %d bytes", off, in.Size)
 		}
 		return http.NoBody, in, nil
-	case off > 0 || n > 0:
-		return s.download(ctx, key, etag, off, n)
 	}
-	type answer struct {
-		p   blob.GetPropertiesResponse
-		err error
-	}
-	beside := make(chan answer, 1)
-	ask := func(etag string) {
-		p, err := s.properties(ctx, key, etag)
-		beside <- answer{p, err}
-	}
-	if etag != "" {
-		go ask(etag)
-	}
-	body, in, err := s.download(ctx, key, etag, 0, -1)
-	switch {
-	case etag != "": // asked already
-	case err != nil:
-		return nil, in, err
-	default:
-		ask(in.ETag)
-	}
-	known := <-beside
-	if err == nil && known.err != nil {
-		body.Close()
-		err = known.err
-	}
-	if err != nil {
-		return nil, storage.Info{}, err
-	}
-	in.Meta.Class = text(known.p.AccessTier)
-	return body, in, nil
-}
-
-// download asks for a range of an object's content.
-func (s *Store) download(ctx context.Context, key, etag string, off, n int64) (io.ReadCloser, storage.Info, error) {
 	if err := s.keeps(key); err != nil {
 		return nil, storage.Info{}, err
 	}
