@@ -2,16 +2,10 @@ package agent
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"fmt"
-	"io"
-	"maps"
-	"math/rand/v2"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/storage/memstore"
@@ -19,140 +13,68 @@ import (
 	"github.com/tranship/tranship/internal/work"
 )
 
-// byzantineSizes let objects go all ways.
-var byzantineSizes = sizes{held: 4 << 10, whole: 128 << 10, part: 1 << 20}
+// rates are the chances of each way to fail.
+type rates = map[storagetest.Kind]float64
 
-// A trial moves many objects between two byzantine stores.
-type trial struct {
-	src, dst *byzantine
-	options  work.Options
-	want     map[string][]byte
+// failing are the ways to fail that are no lies. Whoever waits does so in the
+// time of a bubble, which costs nothing.
+var failing = rates{storagetest.Lost: 0.02, storagetest.Applied: 0.03, storagetest.Broken: 0.02,
+	storagetest.RetryAfter: 0.01, storagetest.Expired: 0.01}
 
-	mu                     sync.Mutex
-	tries, copied, present int
-	alarms                 map[work.Fault]int
-	proofs                 map[string]int
-}
+// lying are the ways to lie that level checksum sees through at either end.
+// Only a commit can be swapped or doubled, and there are few.
+var lying = rates{storagetest.Short: 0.05, storagetest.Long: 0.05, storagetest.Flipped: 0.06, storagetest.Stale: 0.06,
+	storagetest.Garbled: 0.06, storagetest.Kept: 0.05, storagetest.Lied: 0.05, storagetest.Mistagged: 0.05,
+	storagetest.Swapped: 0.12, storagetest.Doubled: 0.12}
 
-func newTrial(t *testing.T, level work.Verify, rate float64, perjury bool) *trial {
-	tr := &trial{src: newByzantine(1, rate), dst: newByzantine(2, rate), options: work.DefaultOptions(), want: map[string][]byte{},
-		alarms: map[work.Fault]int{}, proofs: map[string]int{}}
-	tr.options.Verify, tr.dst.perjury = level, perjury
-	r := rand.New(rand.NewPCG(3, 4))
-	add := func(n, least, most int) {
-		for range n {
-			key := fmt.Sprintf("k%05d", len(tr.want))
-			tr.want[key] = storagetest.Bytes(len(tr.want), least+r.IntN(most-least))
-			put(t, tr.src.honest(), key, tr.want[key])
-			if len(tr.want)%2 == 0 { // another version stands at the target
-				put(t, tr.dst.honest(), key, storagetest.Bytes(2_000_000, len(tr.want[key])))
-			}
+// more returns rates and others. A rate of 0 takes one away.
+func more(all ...rates) rates {
+	sum := rates{}
+	for _, r := range all {
+		for k, rate := range r {
+			sum[k] = rate
 		}
 	}
-	add(10, 0, 1)
-	add(1300, 1, 4<<10)
-	add(150, 4<<10, 128<<10)
-	add(40, 2<<20, 5<<19) // at least two parts of the same size
-	return tr
-}
-
-// run moves every object, trying again as a job would, until each is called
-// copied.
-func (tr *trial) run(t *testing.T) {
-	keys := slices.Sorted(maps.Keys(tr.want))
-	next := make(chan string)
-	var streams sync.WaitGroup
-	for range 4 {
-		streams.Go(func() {
-			for key := range next {
-				tr.move(t, key)
-			}
-		})
-	}
-	for _, key := range keys {
-		next <- key
-	}
-	close(next)
-	streams.Wait()
-}
-
-func (tr *trial) move(t *testing.T, key string) {
-	const most = 200
-	in, err := tr.src.Stat(t.Context(), key)
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	src, dst := storage.Store(tr.src), storage.Store(tr.dst)
-	for try := 1; try <= most; try++ {
-		x := newTransfer(src, partsOnly{dst, tr.dst}, work.Object{Key: key, Size: in.Size, ETag: in.ETag})
-		x.sizes, x.options, x.again = byzantineSizes, tr.options, try > 1
-		out, err := x.run(t.Context())
-		tr.mu.Lock()
-		tr.tries++
-		if err != nil {
-			tr.alarms[storage.FaultOf(err)]++
-		} else {
-			tr.copied++
-			tr.proofs[out.Proof]++
-			if out.Reason == "present" {
-				tr.present++
-			}
-		}
-		tr.mu.Unlock()
-		if err != nil {
-			if f := storage.FaultOf(err); !f.Retryable() {
-				t.Errorf("%s: %v, want a fault that is tried again", key, err)
-				return
-			}
-			continue
-		}
-		if got := content(t, tr.dst.honest(), key); out.Outcome != work.Copied || !bytes.Equal(got, tr.want[key]) {
-			t.Errorf("%s was called %+v, and %d other bytes stand at the target", key, out, len(got))
-		}
-		return
-	}
-	t.Errorf("%s did not arrive in %d tries", key, most)
-}
-
-func (tr *trial) log(t *testing.T) (injected int) {
-	for name, b := range map[string]*byzantine{"source": tr.src, "target": tr.dst} {
-		for _, kind := range slices.Sorted(maps.Keys(b.struck)) {
-			t.Logf("%s: %-10s %5d injections", name, kind, b.struck[kind])
-			injected += b.struck[kind]
-		}
-	}
-	t.Logf("%d objects, %d tries, %d injections, %d copied with right bytes (%d found present), alarms %v, proofs %v",
-		len(tr.want), tr.tries, injected, tr.copied, tr.present, tr.alarms, tr.proofs)
-	return injected
+	return sum
 }
 
 // However stores lie, no object with wrong bytes is called copied. At level
-// checksum the target must be honest about what it stored; when it is read back
-// it need not even be that.
+// checksum the target must be honest about what it stored. When it is read back
+// it need not even be that, as long as it serves what it stored: it is stale in
+// one trial, a perjurer in the other.
 func TestByzantineStores(t *testing.T) {
 	t.Parallel()
-	for _, level := range []work.Verify{work.VerifyChecksum, work.VerifyReadback} {
-		t.Run(string(level), func(t *testing.T) {
+	truncated := rates{storagetest.Truncated: 0.12}
+	for _, tt := range []struct {
+		name  string
+		level work.Verify
+		dst   rates
+	}{
+		{"checksum", work.VerifyChecksum, more(failing, lying)},
+		{"readback", work.VerifyReadback, more(failing, lying, truncated)},
+		{"readback of perjury", work.VerifyReadback,
+			more(failing, lying, truncated, rates{storagetest.Stale: 0, storagetest.Perjured: 0.1})},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			tr := newTrial(t, level, 0.5, level == work.VerifyReadback)
-			tr.run(t)
-			if n := tr.log(t); n < 2000 {
-				t.Errorf("%d lies, want thousands", n)
-			}
-			for _, kind := range strings.Fields(readKinds) {
-				if tr.src.struck[kind] == 0 || level == work.VerifyReadback && tr.dst.struck[kind] == 0 {
-					t.Errorf("%s never struck", kind)
+			seed := newSeed(t)
+			synctest.Test(t, func(t *testing.T) {
+				tr := newTrial(t, seed, tt.level)
+				tr.run(t, more(failing, lying), tt.dst)
+				if _, n := tr.log(t); n < 2500 {
+					t.Errorf("%d lies, want thousands", n)
 				}
-			}
-			for _, kind := range []string{garbled, lost, falseSum, falseETag, swapped, duplicated, unfinished} {
-				if tr.dst.struck[kind] == 0 {
-					t.Errorf("%s never struck", kind)
+				for end, want := range map[*storagetest.Tally]rates{&tr.srcTally: more(failing, lying), &tr.dstTally: tt.dst} {
+					for k, rate := range want {
+						if rate > 0 && tr.possible(end, k) && end.Struck(k) == 0 {
+							t.Errorf("%s never struck: %v", k, end)
+						}
+					}
 				}
-			}
-			if tr.alarms[work.Corrupt] == 0 || tr.alarms[work.Transient] == 0 {
-				t.Error("nothing was noticed")
-			}
+				if tr.alarms[work.Corrupt] == 0 || tr.alarms[work.Transient] == 0 || tr.alarms[work.SrcChanged] == 0 {
+					t.Errorf("alarms %v, want some of each sort", tr.alarms)
+				}
+			})
 		})
 	}
 }
@@ -163,81 +85,90 @@ func TestHonestStoresRaiseNoAlarm(t *testing.T) {
 	for _, level := range []work.Verify{work.VerifyChecksum, work.VerifyReadback} {
 		t.Run(string(level), func(t *testing.T) {
 			t.Parallel()
-			tr := newTrial(t, level, 0, false)
-			tr.run(t)
+			tr := newTrial(t, newSeed(t), level)
+			tr.run(t, nil, nil)
 			tr.log(t)
-			if n := len(tr.want); len(tr.alarms) != 0 || tr.tries != n || tr.proofs["crc32c"] != n {
+			if n := len(tr.sizes); len(tr.alarms) != 0 || tr.tries != n || tr.proofs["crc32c"] != n {
 				t.Errorf("%d objects in %d tries with alarms %v and proofs %v", n, tr.tries, tr.alarms, tr.proofs)
 			}
 		})
 	}
 }
 
+// TestWhatNoCheckCanFind holds down the limits of what is promised.
+//
 // Out of reach of any check: a source that vouches for nothing and serves other
 // bytes under the right ETag and length. Then the proof says that the source
-// did not vouch for them.
+// did not vouch for them. And a target that stores something else than it was
+// sent, vouches for what it was sent, and when read back serves that from
+// another place.
 //
 // Out of reach of level checksum: a target that vouches for what it was sent and
-// has stored something else. Reading it back finds it. What it might then serve
-// from another place than it stores is again out of reach.
+// has stored something else, and one that loses a part as it puts parts together
+// and answers with the full size. Reading back finds both.
 func TestWhatNoCheckCanFind(t *testing.T) {
 	t.Parallel()
-	for _, size := range []int{1000, 50 << 10} {
-		for _, level := range []work.Verify{work.VerifyChecksum, work.VerifyReadback} {
-			t.Run(fmt.Sprint("stale source ", level, size), func(t *testing.T) {
-				t.Parallel()
-				src, dst := newByzantine(1, 1), memstore.New()
-				in := put(t, src.honest(), "k", storagetest.Bytes(1, size))
-				for src.struck[stale] == 0 {
-					tr := newTransfer(silent(src), noCopy(dst), work.Object{Key: "k", Size: in.Size, ETag: in.ETag})
-					tr.options.Verify = level
-					out, err := carry(t, tr)
-					if src.struck[stale] == 0 {
-						continue // some other lie
-					}
-					if err != nil || bytes.Equal(content(t, dst, "k"), storagetest.Bytes(1, size)) {
-						t.Errorf("%+v, %v: it was found, or did not happen", out, err)
-					}
-					if !work.Weak(out.Proof) && !strings.HasSuffix(out.Proof, work.ProofOfTarget) {
-						t.Errorf("proof %s, although the source vouches for nothing", out.Proof)
-					}
-				}
-			})
+	const buffered, streamed, parted = 1000, 50 << 10, bigSize
+	all := []int{buffered, streamed, parted}
+	for _, tt := range []struct {
+		name     string
+		src, dst lies
+		sizes    []int
+		readback bool // finds it
+	}{
+		{"stale source", lies{"get": storagetest.Stale}, nil, all, false},
+		{"perjured target", nil, lies{"put": storagetest.Perjured, "commit": storagetest.Perjured}, all, true},
+		{"truncating target", nil, lies{"commit": storagetest.Truncated}, []int{parted}, true},
+		{"target that hides perjury", nil,
+			lies{"put": storagetest.Perjured, "commit": storagetest.Perjured, "get": storagetest.Stale}, all, false},
+	} {
+		for _, size := range tt.sizes {
+			for _, level := range []work.Verify{work.VerifyChecksum, work.VerifyReadback} {
+				t.Run(fmt.Sprint(tt.name, " ", size, " ", level), func(t *testing.T) {
+					t.Parallel()
+					deceive(t, tt.src, tt.dst, size, level, level == work.VerifyReadback && tt.readback)
+				})
+			}
 		}
-		t.Run(fmt.Sprint("perjured target ", size), func(t *testing.T) {
-			t.Parallel()
-			src, dst := memstore.New(), newByzantine(1, 1)
-			dst.perjury = true
-			obj := object(t, src, "k", storagetest.Bytes(1, size))
-			wrote := func(level work.Verify) (work.ObjectOutcome, error) {
-				for before := dst.struck[garbled]; ; {
-					dst.rate = 1
-					tr := newTransfer(src, readsWell{dst}, obj)
-					tr.options.Verify = level
-					out, err := carry(t, tr)
-					if dst.struck[garbled] > before {
-						return out, err
-					}
-				}
-			}
-			if out, err := wrote(work.VerifyChecksum); err != nil || bytes.Equal(content(t, dst.honest(), "k"), storagetest.Bytes(1, size)) {
-				t.Errorf("%+v, %v: it was found by a checksum, or did not happen", out, err)
-			}
-			if out, err := wrote(work.VerifyReadback); !storage.Is(err, work.Corrupt) {
-				t.Errorf("%+v, %v, want it found by reading back", out, err)
-			}
-		})
 	}
 }
 
-// readsWell lies when it writes alone.
-type readsWell struct{ *byzantine }
+// lies are what a store does whenever it is asked something.
+type lies map[string]storagetest.Kind
 
-func (r readsWell) Get(ctx context.Context, key, etag string, off, n int64) (io.ReadCloser, storage.Info, error) {
-	return r.honest().Get(ctx, key, etag, off, n)
-}
-
-// CopyFrom copies nothing: the object is to be carried.
-func (r readsWell) CopyFrom(context.Context, string, storage.Store, storage.Info, storage.PutOptions) (storage.Info, error) {
-	return storage.Info{}, &storage.Error{Op: "copy", Store: "byzantine", Fault: work.Unsupported, Err: errors.New("not here")}
+// deceive copies an object between stores that lie. At both ends another
+// version was there before: at the target the one that is copied.
+func deceive(t *testing.T, src, dst lies, size int, level work.Verify, found bool) {
+	var tally storagetest.Tally
+	lying := false
+	faulty := func(s storage.Store, l lies) storage.Store {
+		return storagetest.Faulty(s, storagetest.Faults{Remember: true, Tally: &tally, Script: func(c storagetest.Call) storagetest.Kind {
+			if !lying {
+				return ""
+			}
+			return l[c.Op]
+		}})
+	}
+	want, kept := storagetest.Bytes(1, size), memstore.New()
+	from, to := faulty(memstore.New(), src), faulty(kept, dst)
+	put(t, from, "k", storagetest.Bytes(2, size))
+	obj := object(t, from, "k", want)
+	put(t, to, "k", want)
+	lying = true
+	if src != nil {
+		from = silent(from)
+	}
+	tr := newTransfer(from, partsOnlyOf(to), obj)
+	tr.options.Verify = level
+	out, err := carry(t, tr)
+	got := content(t, kept, "k")
+	switch {
+	case found && err == nil:
+		t.Errorf("%+v, want the lie found; the tally says %v", out, &tally)
+	case found:
+	case err != nil || out.Outcome != work.Copied || got == nil || bytes.Equal(got, want):
+		t.Errorf("%+v, %v: it was found, or did not happen: %v", out, err, &tally)
+	case src != nil && !work.Weak(out.Proof) && !strings.HasSuffix(out.Proof, work.ProofOfTarget):
+		t.Errorf("proof %s, although the source vouches for nothing", out.Proof)
+	}
 }

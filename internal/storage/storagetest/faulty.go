@@ -28,6 +28,7 @@ const (
 	Slow       Kind = "slow"        // waits for Delay before the call, and once in the middle of a body
 	Broken     Kind = "broken"      // a body or listing that was read breaks off with an error: Transient
 	Short      Kind = "short"       // a body that was read ends early as if it were whole
+	Long       Kind = "long"        // a body that was read goes on behind its end
 	Flipped    Kind = "flipped"     // one bit of a body that was read is wrong
 	Garbled    Kind = "garbled"     // one bit of a body that is written is wrong; the sums in the options stay right
 )
@@ -62,6 +63,18 @@ const (
 	// Where the store vouches for no checksum, only a second look at the ETag
 	// shows the lie.
 	Lied Kind = "lied"
+	// Mistagged gives a false ETag alone in an answer. Whoever pins a read to it
+	// finds the object changed.
+	Mistagged Kind = "mistagged"
+	// Kept does not store what is put where something stands already, and
+	// answers with what the store says of that. Whoever compares the size and
+	// the checksums in the answer with what was sent notices.
+	Kept Kind = "kept"
+	// Perjured stores an object with one bit wrong and vouches in the answer
+	// for the right bytes; the ETag is that of the wrong ones. Whoever asks for
+	// the checksums afterwards notices, and whoever reads the object back; not
+	// who trusts the answer.
+	Perjured Kind = "perjured"
 )
 
 // A Call is a request to a faulty store.
@@ -151,7 +164,7 @@ func (f *faulty) begin(ctx context.Context, c Call, fits ...Kind) Kind {
 
 // kinds lists the kinds in the order in which they share the chance.
 var kinds = []Kind{Lost, Applied, Throttled, Denied, Slow, Broken, Short, Flipped, Garbled,
-	RetryAfter, Expired, Swapped, Doubled, Truncated, Stale, Lied}
+	RetryAfter, Expired, Swapped, Doubled, Truncated, Stale, Lied, Long, Mistagged, Kept, Perjured}
 
 // refusals are the kinds that can strike every request, and end it.
 var refusals = []Kind{Lost, Applied, Throttled, RetryAfter, Denied, Expired}
@@ -214,6 +227,7 @@ type change struct {
 	size int64
 	lies []Kind // those that can strike it
 	do   func(body io.Reader) error
+	keep func(body io.Reader) error // in its place, for Kept
 }
 
 // change passes a call that changes something on, or fails it. Of a lie it says
@@ -238,6 +252,8 @@ func (f *faulty) change(ctx context.Context, c change) (Kind, error) {
 			return k, err
 		}
 		return k, f.failed(c.Call, k)
+	case Kept:
+		return k, c.keep(body)
 	case Slow:
 		if c.size > 0 {
 			body = &spoiled{Reader: body, at: c.size / 2, spoil: func([]byte) (int, error) { wait(ctx, f.Delay); return -1, nil }}

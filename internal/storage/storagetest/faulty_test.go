@@ -110,6 +110,11 @@ func TestFaultyBodies(t *testing.T) {
 	if err != nil || !bytes.HasPrefix(content, got) || len(got) == len(content) {
 		t.Errorf("short: %d bytes, %v, want a part and no error", len(got), err)
 	}
+	_, s, _ = setup(t, Long)
+	got, err = get(t, s, "old")
+	if err != nil || !bytes.HasPrefix(got, content) || len(got) == len(content) {
+		t.Errorf("long: %d bytes, %v, want more than all and no error", len(got), err)
+	}
 	_, s, _ = setup(t, Flipped)
 	got, err = get(t, s, "old")
 	if err != nil || bitsApart(got, content) != 1 {

@@ -1,8 +1,11 @@
 package storagetest
 
 import (
+	"bytes"
 	"context"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/work"
@@ -40,7 +43,7 @@ func (f *faulty) List(ctx context.Context, r work.Range, fn func([]storage.Info)
 
 // Stat implements storage.Store.
 func (f *faulty) Stat(ctx context.Context, key string) (storage.Info, error) {
-	k, err := f.look(ctx, Call{Op: "stat", Key: key}, Lied)
+	k, err := f.look(ctx, Call{Op: "stat", Key: key}, answers...)
 	if err != nil {
 		return storage.Info{}, err
 	}
@@ -51,7 +54,7 @@ func (f *faulty) Stat(ctx context.Context, key string) (storage.Info, error) {
 // Get implements storage.Store.
 func (f *faulty) Get(ctx context.Context, key, etag string, off, n int64) (io.ReadCloser, storage.Info, error) {
 	c := Call{Op: "get", Key: key}
-	fits := []Kind{Broken, Short, Flipped, Lied}
+	fits := slices.Concat([]Kind{Broken, Short, Long, Flipped}, answers)
 	old := f.past.of(key, off, n)
 	if old != nil {
 		fits = append(fits, Stale)
@@ -64,8 +67,11 @@ func (f *faulty) Get(ctx context.Context, key, etag string, off, n int64) (io.Re
 	if err != nil {
 		return nil, in, err
 	}
-	if k == Stale {
-		return stale(body, old), in, nil
+	switch k {
+	case Stale:
+		return replaced(body, bytes.NewReader(old)), in, nil
+	case Long:
+		return replaced(body, io.MultiReader(body, strings.NewReader("\x00"))), in, nil
 	}
 	if n < 0 {
 		n = in.Size - off
@@ -86,10 +92,15 @@ func (f *faulty) Get(ctx context.Context, key, etag string, off, n int64) (io.Re
 	default:
 		return body, told(k, in), nil
 	}
+	return replaced(body, &ended{spoiled{Reader: body, at: f.rng(c).Int64N(n), spoil: spoil}, nil}), in, nil
+}
+
+// replaced gives a body other bytes.
+func replaced(body io.Closer, other io.Reader) io.ReadCloser {
 	return struct {
 		io.Reader
 		io.Closer
-	}{&ended{spoiled{Reader: body, at: f.rng(c).Int64N(n), spoil: spoil}, nil}, body}, in, nil
+	}{other, body}
 }
 
 // ended is a spoiled reader that stays at its end.
@@ -110,8 +121,16 @@ func (e *ended) Read(p []byte) (int, error) {
 
 // Put implements storage.Store.
 func (f *faulty) Put(ctx context.Context, key string, body io.Reader, size int64, opts storage.PutOptions) (in storage.Info, err error) {
+	c := Call{Op: "put", Key: key}
 	k, err := f.change(ctx, change{
-		Call: Call{Op: "put", Key: key}, body: body, size: size, lies: []Kind{Lied},
+		Call: c, body: body, size: size, lies: f.writes(ctx, key, size),
+		keep: func(body io.Reader) error {
+			if _, err := io.Copy(io.Discard, body); err != nil {
+				return err
+			}
+			in, err = f.inner.Stat(ctx, key)
+			return err
+		},
 		do: func(body io.Reader) error {
 			return f.replacing(ctx, key, size, func() (err error) {
 				in, err = f.inner.Put(ctx, key, body, size, opts)
@@ -119,6 +138,9 @@ func (f *faulty) Put(ctx context.Context, key string, body io.Reader, size int64
 			})
 		},
 	})
+	if err == nil && k == Perjured {
+		return f.damage(ctx, c, k, storage.Upload{Key: key, Size: size}, in)
+	}
 	return unless(err, told(k, in))
 }
 

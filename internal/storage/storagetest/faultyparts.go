@@ -3,6 +3,7 @@ package storagetest
 import (
 	"context"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/tranship/tranship/internal/storage"
@@ -19,7 +20,7 @@ func (c faultyCopier) CopyFrom(ctx context.Context, key string, src storage.Stor
 		src = f.behind()
 	}
 	k, err := c.f.change(ctx, change{
-		Call: Call{Op: "copy", Key: key}, lies: []Kind{Lied},
+		Call: Call{Op: "copy", Key: key}, lies: answers,
 		do: func(io.Reader) error {
 			return c.f.replacing(ctx, key, in.Size, func() (err error) {
 				out, err = c.inner.CopyFrom(ctx, key, src, in, opts)
@@ -71,7 +72,7 @@ func (p faultyParts) PutPart(ctx context.Context, u storage.Upload, n int, body 
 func (p faultyParts) Commit(ctx context.Context, u storage.Upload, parts []storage.Part, opts storage.PutOptions) (in storage.Info, err error) {
 	c := Call{Op: "commit", Key: u.Key}
 	k, err := p.f.change(ctx, change{
-		Call: c, lies: append(damages(u), Lied),
+		Call: c, lies: slices.Concat(damages(u), answers),
 		do: func(io.Reader) error {
 			return p.f.replacing(ctx, u.Key, u.Size, func() (err error) {
 				in, err = p.inner.Commit(ctx, u, parts, opts)
@@ -83,8 +84,8 @@ func (p faultyParts) Commit(ctx context.Context, u storage.Upload, parts []stora
 		return storage.Info{}, err
 	}
 	switch k {
-	case Swapped, Doubled, Truncated:
-		return p.f.damage(ctx, c, k, u)
+	case Swapped, Doubled, Truncated, Perjured:
+		return p.f.damage(ctx, c, k, u, in)
 	}
 	return told(k, in), nil
 }

@@ -10,10 +10,16 @@ import (
 	"github.com/tranship/tranship/internal/storage"
 )
 
+// answers are the lies that can strike whatever tells of an object.
+var answers = []Kind{Lied, Mistagged}
+
 // told returns what the caller is told of an object.
 func told(k Kind, in storage.Info) storage.Info {
-	if k == Lied {
+	switch k {
+	case Lied:
 		in.ETag, in.Sums = falseTag(in.ETag), falseSums(in.Sums)
+	case Mistagged:
+		in.ETag = falseTag(in.ETag)
 	}
 	return in
 }
@@ -41,10 +47,28 @@ func falseSums(s storage.Sums) storage.Sums {
 	return s
 }
 
+// writes are the lies that can strike a Put.
+func (f *faulty) writes(ctx context.Context, key string, size int64) []Kind {
+	fits := slices.Clone(answers)
+	if size > 0 {
+		fits = append(fits, Perjured)
+	}
+	if f.Script == nil && f.Rates[Kept] == 0 {
+		return fits // no need to ask
+	}
+	if _, err := f.inner.Stat(ctx, key); err == nil {
+		fits = append(fits, Kept)
+	}
+	return fits
+}
+
 // damages are the ways in which an upload can be put together wrongly.
 func damages(u storage.Upload) (fits []Kind) {
+	if u.Size > 0 {
+		fits = append(fits, Perjured)
+	}
 	if u.Part < 1 {
-		return nil
+		return fits
 	}
 	if u.Size/u.Part >= 2 { // two parts of the same size
 		fits = append(fits, Swapped, Doubled)
@@ -55,9 +79,9 @@ func damages(u storage.Upload) (fits []Kind) {
 	return fits
 }
 
-// damage puts a wrong object in the place of one that was just committed, as
-// if its parts had been put together wrongly, and says what the caller is told.
-func (f *faulty) damage(ctx context.Context, c Call, k Kind, u storage.Upload) (storage.Info, error) {
+// damage puts a wrong object in the place of one that was just stored, and says
+// what the caller is told. right is the answer that the store gave.
+func (f *faulty) damage(ctx context.Context, c Call, k Kind, u storage.Upload, right storage.Info) (storage.Info, error) {
 	body, in, err := f.inner.Get(ctx, u.Key, "", 0, -1)
 	if err != nil {
 		return storage.Info{}, err
@@ -72,7 +96,10 @@ func (f *faulty) damage(ctx context.Context, c Call, k Kind, u storage.Upload) (
 			return storage.Info{}, err
 		}
 	}
-	parts := slices.Collect(slices.Chunk(whole, int(u.Part)))
+	parts := [][]byte{whole}
+	if u.Part > 0 {
+		parts = slices.Collect(slices.Chunk(whole, int(u.Part)))
+	}
 	switch rng := f.rng(c); k {
 	case Swapped:
 		i := rng.IntN(int(u.Size/u.Part) - 1)
@@ -83,11 +110,16 @@ func (f *faulty) damage(ctx context.Context, c Call, k Kind, u storage.Upload) (
 	case Truncated:
 		i := 1 + rng.IntN(len(parts)-2)
 		parts = slices.Delete(parts, i, i+1)
+	case Perjured:
+		whole[rng.IntN(len(whole))] ^= 1 << rng.IntN(8)
 	}
 	wrong := bytes.Join(parts, nil)
 	out, err := f.inner.Put(ctx, u.Key, bytes.NewReader(wrong), int64(len(wrong)), storage.PutOptions{Meta: in.Meta})
-	if k == Truncated {
+	switch k {
+	case Truncated:
 		out.Size, out.Sums = u.Size, storage.Sums{}
+	case Perjured:
+		out.Sums = right.Sums
 	}
 	return unless(err, out)
 }
@@ -140,12 +172,4 @@ func (f *faulty) replacing(ctx context.Context, key string, size int64, do func(
 	}
 	f.past.was[key] = former{before, size}
 	return nil
-}
-
-// stale returns old content in the place of a body.
-func stale(body io.Closer, old []byte) io.ReadCloser {
-	return struct {
-		io.Reader
-		io.Closer
-	}{bytes.NewReader(old), body}
 }

@@ -208,6 +208,89 @@ func TestFaultyLied(t *testing.T) {
 	}
 }
 
+func TestFaultyMistagged(t *testing.T) {
+	t.Parallel()
+	inner, s, _ := setup(t, Mistagged)
+	for what, ask := range map[string]func() (storage.Info, error){
+		"Stat": func() (storage.Info, error) { return s.Stat(t.Context(), "old") },
+		"Put": func() (storage.Info, error) {
+			return s.Put(t.Context(), "new", bytes.NewReader(content), int64(len(content)), storage.PutOptions{})
+		},
+		"Commit": func() (storage.Info, error) { return putParts(t, s, "big", 5000, storage.PutOptions{}) },
+	} {
+		in, err := ask()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		right, err := inner.Stat(t.Context(), in.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if both, differ := in.Sums.Compare(right.Sums); in.ETag == right.ETag || both == 0 || differ != 0 {
+			t.Errorf("%s says %+v, want another ETag alone than %+v", what, in, right)
+		}
+	}
+}
+
+func TestFaultyKept(t *testing.T) {
+	t.Parallel()
+	inner, s, tally := setup(t, Kept)
+	other := bytes.ToUpper(content)
+	write := func(key string) storage.Info {
+		t.Helper()
+		in, err := s.Put(t.Context(), key, bytes.NewReader(other), int64(len(other)), storage.PutOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return in
+	}
+	before, err := inner.Stat(t.Context(), "old")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := write("old")
+	if _, differ := in.Sums.Compare(before.Sums); differ != 0 || in.ETag != before.ETag {
+		t.Errorf("Put = %+v, want the answer to be what stood there", in)
+	}
+	if got := mustGet(t, inner, "old"); !bytes.Equal(got, content) {
+		t.Error("Put stored what it was sent")
+	}
+	write("new")
+	if got := mustGet(t, inner, "new"); !bytes.Equal(got, other) || tally.Struck(Kept) != 1 {
+		t.Errorf("a Put of a new key is not left alone: %v", tally)
+	}
+}
+
+func TestFaultyPerjured(t *testing.T) {
+	t.Parallel()
+	d := storage.NewDigest(storage.CRC32C)
+	d.Write(content)
+	opts := storage.PutOptions{Sums: d.Sums(), Meta: storage.Meta{ContentType: "text/css"}}
+	inner := memstore.New()
+	s := Faulty(inner, Faults{Script: always(Perjured)})
+	for what, store := range map[string]func() (storage.Info, error){
+		"Put": func() (storage.Info, error) {
+			return s.Put(t.Context(), "k", bytes.NewReader(content), int64(len(content)), opts)
+		},
+		"Commit": func() (storage.Info, error) { return putParts(t, s, "k", 5000, opts) },
+	} {
+		in, err := store()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		there, err := inner.Stat(t.Context(), "k")
+		if err != nil || there.ETag != in.ETag || there.Meta.ContentType != "text/css" {
+			t.Errorf("%s: Stat = %+v, %v, want the ETag %q and the metadata kept", what, there, err, in.ETag)
+		}
+		if both, differ := in.Sums.Compare(d.Sums()); both == 0 || differ != 0 {
+			t.Errorf("%s vouches for other bytes than it was sent", what)
+		}
+		if got := mustGet(t, inner, "k"); bitsApart(got, content) != 1 {
+			t.Errorf("%s: %d bits are wrong, want one", what, bitsApart(got, content))
+		}
+	}
+}
+
 // plain hides the powers of a store, picky has some that memory stores lack.
 type (
 	plain struct{ storage.Store }
