@@ -17,7 +17,7 @@ type opening struct {
 
 func (o *opening) opened(d *division) {
 	o.object = work.Object{Key: d.obj.Key, Size: d.in.Size, ETag: d.in.ETag, ModTime: d.in.ModTime}
-	o.upload = work.Upload{ID: d.upload.ID, Part: d.upload.Part}
+	o.upload = work.Upload{ID: d.upload.ID, Part: d.upload.Part, Dropped: d.dropped}
 }
 
 // shared reports whether the parts of an object of size bytes are left to
@@ -45,7 +45,9 @@ func (t *transfer) resume(it work.Item) (*division, error) {
 			Err: fmt.Errorf("the target takes no parts, and item %d is a %s", it.ID, it.Kind)}
 	}
 	in := storage.Info{Key: t.obj.Key, Size: t.obj.Size, ETag: t.obj.ETag}
-	return t.divide(mp, in, storage.Upload{ID: it.Upload.ID, Part: it.Upload.Part}), nil
+	d := t.divide(mp, in, storage.Upload{ID: it.Upload.ID, Part: it.Upload.Part})
+	d.before = it.Upload.Dropped
+	return d, nil
 }
 
 // storePart does a part item.
@@ -121,8 +123,11 @@ func (t *transfer) finish(ctx context.Context, it work.Item) (work.ObjectOutcome
 	}
 	var out work.ObjectOutcome
 	err = t.turn.insist(ctx, t.carrier, t.flight, []*end{t.src, t.dst}, func() (err error) {
-		out, err = d.end(ctx)
-		return err
+		for {
+			if out, err = d.end(ctx); !t.droppable(err) {
+				return err
+			}
+		}
 	})
 	if err == nil {
 		t.src.gate.fine()
@@ -140,6 +145,7 @@ func (d *division) end(ctx context.Context) (work.ObjectOutcome, error) {
 	if d.meta, err = d.metadata(ctx, d.in); err != nil {
 		return work.ObjectOutcome{}, err
 	}
+	d.dropped = union(d.before, d.dropped)
 	dst, err := d.commit(ctx)
 	switch {
 	case err == nil:

@@ -50,7 +50,8 @@ type transfer struct {
 	pinned  *storage.Info // what the source says, once it was asked
 	opening *opening      // of a begin; nil: parts are moved here
 	turn    turn
-	dropped string // what of the metadata was left behind: see metadata
+	dropped string           // what of the metadata was left behind: see metadata
+	misfits []storage.Misfit // fields that the target's server has refused
 }
 
 // run copies the object, or finds that it need not, and says what became of
@@ -59,10 +60,11 @@ type transfer struct {
 func (t *transfer) run(ctx context.Context) (work.ObjectOutcome, error) {
 	var out work.ObjectOutcome
 	err := t.turn.insist(ctx, t.carrier, t.flight, []*end{t.src, t.dst}, func() (err error) {
-		if out, err = t.try(ctx); t.droppable(err) {
-			out, err = t.try(ctx)
+		for {
+			if out, err = t.try(ctx); !t.droppable(err) {
+				return err
+			}
 		}
-		return err
 	})
 	if err != nil {
 		return t.ruled(err)

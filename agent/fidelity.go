@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/work"
@@ -37,8 +38,8 @@ func (t *transfer) metadata(ctx context.Context, in storage.Info) (storage.Meta,
 			lost = append(lost, storage.Misfit{Field: work.FieldTags, Why: why})
 		}
 	}
-	meta, more := storage.Fit(t.dst.Store, meta)
-	return meta, t.leave(append(lost, more...))
+	meta, more := storage.Fit(t.dst.Store, t.without(meta))
+	return meta, t.leave(slices.Concat(t.misfits, lost, more))
 }
 
 // classify adds the storage class, if it is wanted, to what a Get said: some
@@ -155,12 +156,49 @@ func archivedAt(at *end, key string) error {
 		Hint: "restore it first, or " + choices(work.FieldArchived), Err: errors.New("the object is archived")}
 }
 
-// droppable reports whether the target's server has refused something of the
-// metadata that may be dropped. The store knows of it now, and Fit will leave
-// it out.
+// droppable reports whether the target's server has refused a field of the
+// metadata that may be dropped, and has it left out from now on.
 func (t *transfer) droppable(err error) bool {
 	var e *storage.Error
-	return errors.As(err, &e) && e.Fault == work.Unsupported && e.Field != "" && t.options.Carry.For(e.Field) == work.PolicyDrop
+	if !errors.As(err, &e) || e.Fault != work.Unsupported || e.Field == "" || t.options.Carry.For(e.Field) != work.PolicyDrop {
+		return false
+	}
+	for _, m := range t.misfits {
+		if m.Field == e.Field {
+			return false // it is something else
+		}
+	}
+	t.misfits = append(t.misfits, storage.Misfit{Field: e.Field, Why: "the server refuses it"})
+	return true
+}
+
+// without leaves out of m what the target's server has refused.
+func (t *transfer) without(m storage.Meta) storage.Meta {
+	for _, lost := range t.misfits {
+		switch lost.Field {
+		case work.FieldHeaders:
+			m.ContentType, m.ContentEncoding, m.ContentLanguage, m.ContentDisposition, m.CacheControl = "", "", "", "", ""
+		case work.FieldMetadata:
+			m.User = nil
+		case work.FieldTags:
+			m.Tags = nil
+		case work.FieldClass:
+			m.Class = ""
+		case work.FieldMTime:
+			m.ModTime = time.Time{}
+		}
+	}
+	return m
+}
+
+// union joins two lists of what was dropped.
+func union(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	all := strings.Split(a+","+b, ",")
+	slices.Sort(all)
+	return strings.Join(slices.Compact(all), ",")
 }
 
 // ruled makes the error of an object that cannot be had whole its outcome, if

@@ -273,25 +273,32 @@ func TestDroppedOf(t *testing.T) {
 	}
 }
 
-// A learning store finds out by its server's refusal that it keeps no classes.
-type learning struct{ *particular }
+// A refusing store does not know that its server keeps neither classes nor
+// tags.
+type refusing struct{ *particular }
 
-func (l learning) Put(ctx context.Context, key string, body io.Reader, size int64, opts storage.PutOptions) (storage.Info, error) {
-	if opts.Meta.Class == "" {
-		return l.particular.Put(ctx, key, body, size, opts)
+func (r refusing) Put(ctx context.Context, key string, body io.Reader, size int64, opts storage.PutOptions) (storage.Info, error) {
+	refused := work.Field("")
+	switch {
+	case opts.Meta.Class != "":
+		refused = work.FieldClass
+	case len(opts.Meta.Tags) > 0:
+		refused = work.FieldTags
+	default:
+		return r.particular.Put(ctx, key, body, size, opts)
 	}
-	l.has.Class = false
-	return storage.Info{}, &storage.Error{Op: "put", Key: key, Fault: work.Unsupported, Field: work.FieldClass, Err: errors.New("injected: no such class")}
+	return storage.Info{}, &storage.Error{Op: "put", Key: key, Fault: work.Unsupported, Field: refused, Err: errors.New("injected: refused")}
 }
 
 // What a server refuses only when it is asked is dropped all the same, if that
 // is the policy.
 func TestDroppedAfterARefusal(t *testing.T) {
 	t.Parallel()
-	for carryRule, want := range map[work.Carry]string{"": "class", "class=fail": ""} {
+	for carryRule, want := range map[work.Carry]string{"": "class,tags", "class=fail": "", "tags=fail": ""} {
 		src, dst := newParticular(), newParticular()
 		in := put(t, src.Store, "k", storagetest.Bytes(1, 100), storage.Meta{Class: "COLD"})
-		target := learning{dst}
+		src.tags["k"] = map[string]string{"a": "b"}
+		target := refusing{dst}
 		tr := newTransfer(src, unaided{target, dst, dst}, work.Object{Key: "k", Size: in.Size, ETag: in.ETag})
 		tr.options.Class, tr.options.Carry = "keep", carryRule
 		out, err := carry(t, tr)

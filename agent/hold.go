@@ -226,13 +226,29 @@ func (h *held) result() (*work.Result, bool) {
 		r.Object, r.Upload = &h.opening.object, &h.opening.upload
 		return r, true
 	}
+	done := 0
 	for _, o := range h.outcomes {
-		if o.Outcome == "" {
-			return nil, false
+		if o.Outcome != "" {
+			done++
 		}
 	}
 	r.Outcomes = h.outcomes
-	return r, true
+	if refused := errors.Is(context.Cause(h.starting), errRefused); refused && done > 0 {
+		handOn(r.Outcomes)
+		return r, true
+	}
+	return r, done == len(h.outcomes)
+}
+
+// handOn has the objects that were not done, because a store refuses to be
+// asked, tried again by themselves: should the item come back as a whole while
+// the store serves only some requests, it might never be done.
+func handOn(outcomes []work.ObjectOutcome) {
+	for i, o := range outcomes {
+		if o.Outcome == "" {
+			outcomes[i] = work.ObjectOutcome{Outcome: work.Retry, Fault: work.Throttled, Error: errRefused.Error()}
+		}
+	}
 }
 
 func (h *held) newResult() *work.Result {

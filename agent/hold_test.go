@@ -247,3 +247,32 @@ func TestRepeatedDeliveryIsAdopted(t *testing.T) {
 	a.wait(t)
 	r.gone(it)
 }
+
+// What is done of an item is kept when a store refuses to be asked for the
+// rest; an item of which nothing is done goes back as it is.
+func TestItemThatIsRefusedInPart(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		outcomes []work.ObjectOutcome
+		ok       bool
+		want     []work.Outcome
+	}{
+		"in part": {[]work.ObjectOutcome{{Outcome: work.Copied}, {}}, true, []work.Outcome{work.Copied, work.Retry}},
+		"whole":   {[]work.ObjectOutcome{{}, {}}, false, nil},
+	} {
+		h := &held{agent: &Agent{}, item: work.Item{Kind: work.Copy}, outcomes: tt.outcomes}
+		h.moving, h.abandon = context.WithCancelCause(t.Context())
+		h.starting, h.stop = context.WithCancelCause(h.moving)
+		h.stop(errRefused)
+		r, ok := h.result()
+		if ok != tt.ok {
+			t.Errorf("%s: there is a result: %v", name, ok)
+		}
+		for i, want := range tt.want {
+			if o := r.Outcomes[i]; o.Outcome != want || want == work.Retry && o.Fault != work.Throttled {
+				t.Errorf("%s: object %d: %+v, want %s", name, i, o, want)
+			}
+		}
+		h.abandon(nil)
+	}
+}

@@ -31,6 +31,7 @@ type division struct {
 	in     storage.Info
 	upload storage.Upload
 	meta   storage.Meta  // what the object is stored with
+	before string        // what was dropped of it when the upload was opened
 	algos  storage.Algos // to compute of every part
 
 	next   atomic.Int64      // the last part that was taken
@@ -120,8 +121,9 @@ func (d *division) begin(ctx context.Context) error {
 	})
 }
 
-// sweep aborts uploads of the same key that hold no part. An agent that may
-// not list uploads leaves them to the target's own rules.
+// sweep aborts uploads of the same key that hold no part. What cannot be swept,
+// because uploads may not or cannot be listed, is left to the target's own
+// rules.
 func (d *division) sweep(ctx context.Context) error {
 	left, err := d.mp.Pending(ctx, d.obj.Key)
 	for _, u := range left {
@@ -129,10 +131,10 @@ func (d *division) sweep(ctx context.Context) error {
 			err = d.mp.Abort(ctx, u)
 		}
 	}
-	if storage.Is(err, work.NotFound) || forbidden(err) {
-		return nil
+	if refusal(err) || storage.Is(err, work.Transient) {
+		return err
 	}
-	return err
+	return nil
 }
 
 // putOptions are those of the whole object. The sums are those of the source;

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"context"
+	"errors"
 	"testing"
 
 	"github.com/tranship/tranship/internal/storage"
@@ -159,5 +161,40 @@ func TestCombine(t *testing.T) {
 	d.stored[2].CRC64NVME, d.stored[3].Named = nil, false
 	if both, differ := d.combine().Compare(h.Sums()); both != storage.CRC32C || differ != 0 || d.named() != 0 {
 		t.Errorf("combined %v, %v of them wrong, named %v, want CRC32C alone", both, differ, d.named())
+	}
+}
+
+// A classless target keeps no storage class, which only its server knows.
+type classless struct{ *targetOf }
+
+func (c classless) Traits() storage.Traits {
+	t := c.targetOf.Traits()
+	t.Meta.Class = true
+	return t
+}
+
+func (c classless) Begin(ctx context.Context, key string, size, part int64, opts storage.PutOptions) (storage.Upload, error) {
+	if opts.Meta.Class != "" {
+		return storage.Upload{}, &storage.Error{Op: "begin", Key: key, Fault: work.Unsupported, Field: work.FieldClass, Err: errors.New("injected: no such class")}
+	}
+	return c.targetOf.Begin(ctx, key, size, part, opts)
+}
+
+// What was dropped when the upload was opened is told by its finish, which
+// another agent may do.
+func TestDroppedAtTheBegin(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	src := r.src
+	r.dst = classless{&targetOf{Store: memstore.New()}}
+	in := put(t, src, "k", storagetest.Bytes(1, bigSize), storage.Meta{Class: "COLD"})
+	r.start()
+	u := r.begin(1, work.Object{Key: "k", Size: in.Size, ETag: in.ETag}, func(it *work.Item) { it.Options.Class = "keep" })
+	if u.upload.Dropped != "class" {
+		t.Errorf("the begin dropped %q, want class", u.upload.Dropped)
+	}
+	r.fill(2, &u)
+	if out := outcome(t, r.result(u.finish(100))); out.Outcome != work.Copied || out.Dropped != "class" {
+		t.Errorf("outcome %+v, want copied without its class", out)
 	}
 }

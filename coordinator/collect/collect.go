@@ -46,9 +46,9 @@ type Options struct {
 }
 
 const (
-	batchResults = 256                    // about 5 MiB when all are full
-	batchWait    = 250 * time.Millisecond // for a batch to fill
-	grace        = 10 * time.Second       // for what is in hand at the end
+	batchResults = 256                   // about 5 MiB when all are full
+	batchWait    = 60 * time.Millisecond // for a batch to fill; what follows a result waits as long
+	grace        = 10 * time.Second      // for what is in hand at the end
 )
 
 // A Collector records results.

@@ -185,7 +185,7 @@ func (row *openItem) checkStep(v work.Verdict) error {
 // checkFinish reports why a verdict leaves an upload without an end.
 func (row *openItem) checkFinish(v work.Verdict, t tally) error {
 	goesOn := len(v.Items) == 1 && v.Items[0].Kind == work.Finish
-	ends := t.copied+t.skipped == 1
+	ends := t.copied == 1 // an object that is skipped is not whole at the target
 	switch {
 	case row.upload == nil:
 		return errors.New("the finish belongs to no upload")

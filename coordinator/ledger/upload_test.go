@@ -127,7 +127,7 @@ func TestPartIsTriedAgain(t *testing.T) {
 	b.must(b.Release(b.ctx(), parts[1:]))
 	second := b.claimOne()
 	b.recorded(0, faulty(parts[1], work.Transient)) // of an epoch that is over
-	b.record(faulty(second, work.Throttled), stored(parts[0]))
+	b.record(faulty(second, work.Transient), stored(parts[0]))
 	b.uploads("u1 open 1")
 	again := b.claimOne()
 	if again.Kind != work.Part || again.N != 2 || again.Attempt != 2 || again.Epoch != 1 || again.Upload.ID != "u1" {
@@ -252,7 +252,7 @@ func TestFinishIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	id, finish := b.toFinish(3, func(n *work.NewJob) { n.Options.MaxAttempts = 3 })
-	b.record(faulty(finish, work.Throttled))
+	b.record(faulty(finish, work.Transient))
 	b.uploads("u1 open 0")
 	b.counts(id, 1, 0, 0, 0, 1)
 	again := b.claimOne()
@@ -281,4 +281,28 @@ func TestFinishFails(t *testing.T) {
 	b.uploads("u1 abandoned 0")
 	b.counts(id, 1, 0, 0, 1, 0)
 	b.finish(id, work.Incomplete)
+}
+
+// What a begin had to drop is told to the finish, and an object that is skipped
+// there leaves an upload to be aborted.
+func TestFinishKnowsWhatWasDropped(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id, begin := b.toBegin(2)
+	r := opens(begin, "u1")
+	r.Upload.Dropped = "tags"
+	b.record(r)
+	for _, it := range b.claim(1000) {
+		if it.Upload.Dropped != "tags" {
+			t.Errorf("part %d belongs to an upload without %q, want tags", it.N, it.Upload.Dropped)
+		}
+		b.record(stored(it))
+	}
+	finish := b.claimOne()
+	if finish.Kind != work.Finish || finish.Upload.Dropped != "tags" {
+		t.Fatalf("claimed %+v, want a finish of an upload without tags", finish)
+	}
+	b.record(result(finish, work.Result{Outcomes: []work.ObjectOutcome{{Outcome: work.Skipped, Reason: "metadata"}}}))
+	b.uploads("u1 abandoned 0")
+	b.counts(id, 1, 0, 1, 0, 0)
 }

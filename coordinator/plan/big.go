@@ -59,11 +59,11 @@ func (p Planner) part(item work.Item, r work.Result) work.Verdict {
 	switch {
 	case r.Gone, r.Fault == work.SrcChanged, !r.Fault.Retryable():
 		return deadPart(item, r.Fault, r.Error)
-	case item.Attempt >= item.Options.MaxAttempts:
+	case spent(r.Fault, item.Attempt, item.Options.MaxAttempts):
 		return deadPart(item, r.Fault, exhausted(r.Error, r.Fault, item.Attempt))
 	}
 	return work.Verdict{State: work.Done, Items: []work.NewItem{{
-		Kind: work.Part, Attempt: item.Attempt + 1, Delay: p.delay(r.Fault, item.Attempt), N: item.N,
+		Kind: work.Part, Attempt: next(r.Fault, item.Attempt), Delay: p.delay(r.Fault, item.Attempt), N: item.N,
 	}}}
 }
 
@@ -75,7 +75,7 @@ func deadPart(item work.Item, f work.Fault, text string) work.Verdict {
 // whose parts was given up.
 func (p Planner) finish(item work.Item, r work.Result) work.Verdict {
 	if r.Fault == "" && allThere(r.Outcomes) && len(r.Outcomes) == 1 {
-		return work.Verdict{State: work.Done, Outcomes: r.Outcomes}
+		return work.Verdict{State: work.Done, Outcomes: r.Outcomes, Abandon: r.Outcomes[0].Outcome == work.Skipped}
 	}
 	if len(item.Objects) != 1 {
 		return work.Verdict{} // nothing is known of the object, so nothing may be closed
@@ -86,18 +86,18 @@ func (p Planner) finish(item work.Item, r work.Result) work.Verdict {
 	}
 	o = settle(o, item.Attempt, item.Options.MaxAttempts)
 	v := work.Verdict{State: work.Done, Outcomes: []work.ObjectOutcome{o}}
-	next := work.NewItem{Kind: work.Finish, Attempt: item.Attempt + 1, Delay: p.delay(o.Fault, item.Attempt), Objects: item.Objects}
+	goesOn := work.NewItem{Kind: work.Finish, Attempt: next(o.Fault, item.Attempt), Delay: p.delay(o.Fault, item.Attempt), Objects: item.Objects}
 	switch {
 	case o.Outcome.Final():
 		v.Abandon = true
 		return v
 	case o.Outcome == work.Changed:
-		next.Kind, next.Objects = work.Begin, []work.Object{afresh(item.Objects[0])}
+		goesOn.Kind, goesOn.Objects = work.Begin, []work.Object{afresh(item.Objects[0])}
 	case r.Gone || r.Kind == work.Part || o.Fault == work.Corrupt:
-		next.Kind = work.Begin
+		goesOn.Kind = work.Begin
 	}
-	v.Abandon = next.Kind == work.Begin
-	v.Items = []work.NewItem{next}
+	v.Abandon = goesOn.Kind == work.Begin
+	v.Items = []work.NewItem{goesOn}
 	return v
 }
 
@@ -131,10 +131,10 @@ func (p Planner) abort(item work.Item, r work.Result) work.Verdict {
 		return work.Verdict{State: work.Done}
 	case !r.Fault.Retryable():
 		return work.Verdict{State: work.Dead, Fault: r.Fault, Error: r.Error}
-	case item.Attempt >= item.Options.MaxAttempts:
+	case spent(r.Fault, item.Attempt, item.Options.MaxAttempts):
 		return work.Verdict{State: work.Dead, Fault: r.Fault, Error: exhausted(r.Error, r.Fault, item.Attempt)}
 	}
 	return work.Verdict{State: work.Done, Items: []work.NewItem{{
-		Kind: work.Abort, Attempt: item.Attempt + 1, Delay: p.delay(r.Fault, item.Attempt),
+		Kind: work.Abort, Attempt: next(r.Fault, item.Attempt), Delay: p.delay(r.Fault, item.Attempt),
 	}}}
 }

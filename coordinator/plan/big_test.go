@@ -139,7 +139,8 @@ func TestDecidePart(t *testing.T) {
 		{"corrupt", 2, work.Result{Fault: work.Corrupt, Error: "no"}, again(3, 4*time.Second)},
 		{"no part", 1, work.Result{}, again(2, 5*time.Second)},
 		{"another part", 1, work.Result{Part: &work.StoredPart{N: 1, Tag: "t"}}, again(2, 5*time.Second)},
-		{"exhausted", 3, work.Result{Fault: work.Throttled, Error: "no"}, dead(work.Throttled, "part 2: after 3 attempts: no")},
+		{"exhausted", 3, work.Result{Fault: work.Corrupt, Error: "no"}, dead(work.Corrupt, "part 2: after 3 attempts: no")},
+		{"throttled", 3, work.Result{Fault: work.Throttled, Error: "no"}, again(3, 40*time.Second)},
 		{"denied", 1, work.Result{Fault: work.Denied, Error: "no"}, dead(work.Denied, "part 2: no")},
 		{"changed", 1, work.Result{Fault: work.SrcChanged, Error: "no"}, dead(work.SrcChanged, "part 2: no")},
 		{"upload gone", 1, work.Result{Fault: work.Transient, Error: "no", Gone: true}, dead(work.Transient, "part 2: no")},
@@ -174,7 +175,7 @@ func TestDecideFinish(t *testing.T) {
 		abandon bool
 	}{
 		{"copied", 1, one(work.Copied, ""), work.Copied, "", "", kept},
-		{"skipped", 1, one(work.Skipped, ""), work.Skipped, "", "", kept},
+		{"skipped", 1, one(work.Skipped, ""), work.Skipped, "", "", abandoned},
 		{"passing", 1, whole(work.Finish, work.Transient, false), work.Retry, work.Transient, work.Finish, kept},
 		{"passing, as an outcome", 1, one(work.Retry, work.Throttled), work.Retry, work.Throttled, work.Finish, kept},
 		{"our defect", 1, whole(work.Finish, work.Internal, false), work.Retry, work.Internal, work.Finish, kept},
@@ -214,7 +215,7 @@ func TestDecideFinish(t *testing.T) {
 			if tt.fault == work.SrcChanged {
 				want.ETag = ""
 			}
-			if len(got.Items) != 1 || got.Items[0].Kind != tt.next || got.Items[0].Attempt != tt.attempt+1 ||
+			if len(got.Items) != 1 || got.Items[0].Kind != tt.next || got.Items[0].Attempt != next(tt.fault, tt.attempt) ||
 				got.Items[0].Delay == 0 || !reflect.DeepEqual(got.Items[0].Objects, []work.Object{want}) {
 				t.Errorf("new items %+v, want a %s of %+v", got.Items, tt.next, want)
 			}
@@ -239,8 +240,8 @@ func TestDecideAbort(t *testing.T) {
 	}{
 		{1, "", work.Verdict{State: work.Done}},
 		{1, work.NotFound, work.Verdict{State: work.Done}},
-		{1, work.Throttled, work.Verdict{State: work.Done, Items: []work.NewItem{{Kind: work.Abort, Attempt: 2, Delay: 10 * time.Second}}}},
-		{3, work.Throttled, work.Verdict{State: work.Dead, Fault: work.Throttled, Error: "after 3 attempts: no"}},
+		{1, work.Throttled, work.Verdict{State: work.Done, Items: []work.NewItem{{Kind: work.Abort, Attempt: 1, Delay: 10 * time.Second}}}},
+		{3, work.Transient, work.Verdict{State: work.Dead, Fault: work.Transient, Error: "after 3 attempts: no"}},
 		{1, work.Denied, work.Verdict{State: work.Dead, Fault: work.Denied, Error: "no"}},
 	}
 	for _, tt := range tests {

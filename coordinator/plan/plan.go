@@ -67,13 +67,16 @@ func (p Planner) copy(item work.Item, r work.Result) work.Verdict {
 			continue
 		}
 		h := handedOn{item.Objects[i], item.Options.KindFor(item.Objects[i].Size)}
-		if o.Outcome == work.Changed {
+		switch {
+		case o.Outcome == work.Changed:
 			h = handedOn{afresh(h.object), item.Kind} // how big it is now is not known
+		case o.Fault == work.Throttled:
+			h.object.Check = true // as it looks like a first attempt
 		}
 		handed[o.Fault] = append(handed[o.Fault], h)
 	}
 	for _, f := range work.Faults() {
-		v.Items = append(v.Items, again(handed[f], item.Attempt+1, p.delay(f, item.Attempt))...)
+		v.Items = append(v.Items, again(handed[f], next(f, item.Attempt), p.delay(f, item.Attempt))...)
 	}
 	return v
 }
@@ -110,6 +113,18 @@ func afresh(o work.Object) work.Object {
 	return o
 }
 
+// next returns the attempt that follows attempt after a fault. A store that
+// asks to slow down costs none.
+func next(f work.Fault, attempt int) int {
+	if f == work.Throttled {
+		return attempt
+	}
+	return attempt + 1
+}
+
+// spent reports whether no attempt is left after a fault.
+func spent(f work.Fault, attempt, maxAttempts int) bool { return next(f, attempt) > maxAttempts }
+
 // settle turns what an agent says of an object into its outcome: final, or
 // handed on when the fault allows it and attempts are left.
 func settle(o work.ObjectOutcome, attempt, maxAttempts int) work.ObjectOutcome {
@@ -126,7 +141,7 @@ func settle(o work.ObjectOutcome, attempt, maxAttempts int) work.ObjectOutcome {
 	switch {
 	case !o.Fault.Retryable():
 		o.Outcome = work.Failed
-	case attempt >= maxAttempts:
+	case spent(o.Fault, attempt, maxAttempts):
 		o.Outcome = work.Failed
 		o.Error = exhausted(o.Error, o.Fault, attempt)
 	case o.Fault == work.SrcChanged:

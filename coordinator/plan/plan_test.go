@@ -74,7 +74,7 @@ func TestDecideCopy(t *testing.T) {
 			name: "one item per fault", attempt: 1,
 			result:   work.Result{Outcomes: []work.ObjectOutcome{retry(work.Throttled), retry(work.Transient), retry(work.Throttled)}},
 			outcomes: []work.ObjectOutcome{retry(work.Throttled), retry(work.Transient), retry(work.Throttled)},
-			items:    []work.NewItem{next(2, 2*time.Second, abc[1]), next(2, 10*time.Second, abc[0], abc[2])},
+			items:    []work.NewItem{next(2, 2*time.Second, abc[1]), next(1, 10*time.Second, abc[0], abc[2])},
 		},
 		{
 			name: "a changed source is looked at afresh", attempt: 1,
@@ -96,7 +96,7 @@ func TestDecideCopy(t *testing.T) {
 			name: "an item that failed in passing hands on each object", attempt: 1,
 			result:   work.Result{Fault: work.Throttled, Error: "no"},
 			outcomes: []work.ObjectOutcome{retry(work.Throttled), retry(work.Throttled), retry(work.Throttled)},
-			items:    []work.NewItem{next(2, 10*time.Second, abc...)},
+			items:    []work.NewItem{next(1, 10*time.Second, abc...)},
 		},
 		{
 			name: "an outcome without fault is our defect", attempt: 1,

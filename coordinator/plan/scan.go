@@ -129,11 +129,11 @@ func (p Planner) scanFailed(item work.Item, f work.Fault, text string) work.Verd
 	switch {
 	case !f.Retryable():
 		return work.Verdict{State: work.Dead, Cursor: item.Range.After, Fault: f, Error: text}
-	case item.Attempt >= item.Options.MaxAttempts:
+	case spent(f, item.Attempt, item.Options.MaxAttempts):
 		return work.Verdict{State: work.Dead, Cursor: item.Range.After, Fault: f, Error: exhausted(text, f, item.Attempt)}
 	}
 	left := *item.Range
 	return work.Verdict{State: work.Done, Cursor: left.After, Items: []work.NewItem{{
-		Kind: work.Scan, Attempt: item.Attempt + 1, Delay: p.delay(f, item.Attempt), Range: &left,
+		Kind: work.Scan, Attempt: next(f, item.Attempt), Delay: p.delay(f, item.Attempt), Range: &left,
 	}}}
 }

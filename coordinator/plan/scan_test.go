@@ -145,7 +145,8 @@ func TestDecideFailedScan(t *testing.T) {
 		want    work.Verdict
 	}{
 		{"passing", 1, work.Result{Fault: work.Transient, Error: "no"}, again(2, 2*time.Second)},
-		{"throttled", 2, work.Result{Fault: work.Throttled, Error: "no"}, again(3, 20*time.Second)},
+		{"throttled", 2, work.Result{Fault: work.Throttled, Error: "no"}, again(2, 20*time.Second)}, // it costs no attempt
+		{"throttled at the last attempt", 3, work.Result{Fault: work.Throttled, Error: "no"}, again(3, 40*time.Second)},
 		{"exhausted", 3, work.Result{Fault: work.Transient, Error: "no"}, dead(work.Transient, "after 3 attempts: no")},
 		{"denied", 1, work.Result{Fault: work.Denied, Error: "no"}, dead(work.Denied, "no")},
 		{"no page", 1, work.Result{}, again(2, 5*time.Second)},

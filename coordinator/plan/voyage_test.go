@@ -113,8 +113,8 @@ func (v *voyage) part() {
 		if len(v.there) == v.holder.Upload.Parts(v.holder.Objects[0].Size) {
 			v.waits = false
 		}
-	case len(got.Items) == 1 && got.Items[0].N == n && got.Items[0].Attempt == it.Attempt+1 && it.Attempt < it.Options.MaxAttempts:
-		it.Attempt++
+	case len(got.Items) == 1 && got.Items[0].N == n && got.Items[0].Attempt == next(r.Fault, it.Attempt) && !spent(r.Fault, it.Attempt, it.Options.MaxAttempts):
+		it.Attempt = got.Items[0].Attempt
 		v.parts[n] = it
 	default:
 		v.t.Fatalf("part %d is lost: %+v", n, got)
@@ -129,7 +129,7 @@ func (v *voyage) apply(got work.Verdict) {
 	was := *v.holder
 	goesOn := len(got.Items) > 0 && got.Items[0].Kind == work.Finish
 	if got.Abandon || was.Kind == work.Finish && !goesOn {
-		if !v.open || got.Abandon == (got.Outcomes[0].Outcome == work.Copied || got.Outcomes[0].Outcome == work.Skipped) {
+		if !v.open || got.Abandon == (got.Outcomes[0].Outcome == work.Copied) {
 			v.t.Fatalf("the upload ends a second time or not as the object: %+v", got)
 		}
 		v.open, v.parts, v.there, v.waits = false, nil, nil, false
@@ -142,26 +142,26 @@ func (v *voyage) apply(got work.Verdict) {
 		return
 	}
 	n := got.Items[0]
-	next := work.Item{
+	follows := work.Item{
 		Kind: n.Kind, Attempt: n.Attempt, Objects: n.Objects, Options: was.Options, Upload: was.Upload,
 	}
 	switch {
 	case got.Upload != nil:
-		next.Upload, v.open, v.waits = got.Upload, true, true
+		follows.Upload, v.open, v.waits = got.Upload, true, true
 		v.parts, v.there = map[int]work.Item{}, map[int]bool{}
 		for i, n := range got.Items[1:] {
 			if n.Kind != work.Part || n.N != i+1 {
 				v.t.Fatalf("part %d is %+v", i+1, n)
 			}
-			part := next
+			part := follows
 			part.Kind, part.Attempt, part.N = work.Part, n.Attempt, n.N
 			v.parts[n.N] = part
 		}
-		if len(v.parts) != next.Upload.Parts(n.Objects[0].Size) || n.Attempt != was.Attempt {
-			v.t.Fatalf("%d parts of %d bytes by %d", len(v.parts), n.Objects[0].Size, next.Upload.Part)
+		if len(v.parts) != follows.Upload.Parts(n.Objects[0].Size) || n.Attempt != was.Attempt {
+			v.t.Fatalf("%d parts of %d bytes by %d", len(v.parts), n.Objects[0].Size, follows.Upload.Part)
 		}
-	case len(got.Items) != 1 || n.Attempt != was.Attempt+1 || was.Attempt >= was.Options.MaxAttempts:
+	case len(got.Items) != 1 || n.Attempt != next(got.Outcomes[0].Fault, was.Attempt) || n.Attempt > was.Options.MaxAttempts:
 		v.t.Fatalf("attempt %d of %d goes on as %+v", was.Attempt, was.Options.MaxAttempts, got.Items)
 	}
-	v.holder = &next
+	v.holder = &follows
 }

@@ -15,6 +15,10 @@ const (
 type Upload struct {
 	ID   string `json:"id"`   // the target's own name for it
 	Part int64  `json:"part"` // bytes of every part but the last
+
+	// Dropped is what the target could not hold of the object's metadata when
+	// the upload was opened, as in ObjectOutcome.
+	Dropped string `json:"dropped,omitempty"`
 }
 
 // Parts returns how many parts an object of size bytes has.

@@ -36,6 +36,7 @@ CREATE TABLE uploads (
   part_size  bigint NOT NULL,
   parts      integer NOT NULL,
   parts_left integer NOT NULL CHECK (parts_left >= 0),
+  dropped    text NOT NULL DEFAULT '',
   state      text NOT NULL CHECK (state IN ('open', 'finished', 'abandoned', 'aborting', 'aborted', 'orphaned')),
   created_at timestamptz NOT NULL DEFAULT now(),
   changed_at timestamptz NOT NULL DEFAULT now()
@@ -47,7 +48,7 @@ COMMENT ON TABLE uploads IS 'Uploads of big objects that were opened at a target
 COMMENT ON COLUMN uploads.id IS 'what items.upload names';
 COMMENT ON COLUMN uploads.job_id IS 'whose object it is of';
 COMMENT ON COLUMN uploads.begin_id IS 'the item whose result said that it is open';
-COMMENT ON COLUMN uploads.item_id IS 'its finish, the latest if there were several; NULL: the object goes another way';
+COMMENT ON COLUMN uploads.item_id IS 'its finish, the latest if there were several; NULL: nothing came of it, another upload was first';
 COMMENT ON COLUMN uploads.key IS 'of the object, as bytes';
 COMMENT ON COLUMN uploads.size IS 'of the object, in bytes';
 COMMENT ON COLUMN uploads.etag IS 'of the version that its parts read';
@@ -56,6 +57,7 @@ COMMENT ON COLUMN uploads.upload_id IS 'what the target calls it';
 COMMENT ON COLUMN uploads.part_size IS 'bytes of every part but the last';
 COMMENT ON COLUMN uploads.parts IS 'how many it has';
 COMMENT ON COLUMN uploads.parts_left IS 'parts that are not there yet; at 0 the finish is ready';
+COMMENT ON COLUMN uploads.dropped IS 'what the target could not hold of the metadata when it was opened';
 COMMENT ON COLUMN uploads.state IS
   'open; finished: the object is whole; abandoned: to be aborted; aborting: an abort is on its way; aborted; orphaned: it could not be aborted and may cost money at the target';
 COMMENT ON COLUMN uploads.created_at IS 'when it was recorded';
