@@ -4,19 +4,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 
 	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/work"
 )
-
-// mtime is the user metadata that holds the modification time of the content,
-// in seconds since 1970 with a fraction: the custom of rclone and others.
-const mtime = "mtime"
 
 // The service's limits on metadata and tags.
 const (
@@ -42,8 +36,8 @@ func text[T ~string](p *T) string {
 func readUser(m *storage.Meta, user map[string]*string) {
 	for name, value := range user {
 		name, value := strings.ToLower(name), text(value)
-		if name == mtime {
-			if t, ok := parseTime(value); ok && formatTime(t) == value {
+		if name == storage.MTime {
+			if t, ok := storage.ReadMTime(value); ok {
 				m.ModTime = t
 				continue
 			}
@@ -88,7 +82,7 @@ func write(m storage.Meta) (writing, error) {
 	w.user = make(map[string]*string, len(m.User)+1)
 	for name, value := range m.User {
 		why := headerProblem(value)
-		if !isToken(name) {
+		if !storage.IsToken(name) {
 			why = "the name cannot be part of a header's"
 		}
 		if why != "" {
@@ -96,9 +90,9 @@ func write(m storage.Meta) (writing, error) {
 		}
 		w.user[name] = &value
 	}
-	if _, has := m.User[mtime]; !has && !m.ModTime.IsZero() {
-		at := formatTime(m.ModTime)
-		w.user[mtime] = &at
+	if _, has := m.User[storage.MTime]; !has && !m.ModTime.IsZero() {
+		at := storage.FormatMTime(m.ModTime)
+		w.user[storage.MTime] = &at
 	}
 	if m.Class != "" {
 		tier := blob.AccessTier(m.Class)
@@ -194,49 +188,4 @@ func headerProblem(s string) string {
 		}
 	}
 	return ""
-}
-
-// isToken reports whether s can be part of a header's name.
-func isToken(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if c <= ' ' || c >= 0x7f || strings.IndexByte(`()<>@,;:\"/[]?={}`, c) >= 0 {
-			return false
-		}
-	}
-	return s != ""
-}
-
-// formatTime writes a time as seconds since 1970, with as many decimals as it
-// needs.
-func formatTime(t time.Time) string {
-	sec, nsec, sign := t.Unix(), int64(t.Nanosecond()), ""
-	if sec < 0 {
-		sign, sec = "-", -sec
-		if nsec > 0 {
-			sec, nsec = sec-1, int64(time.Second)-nsec
-		}
-	}
-	s := sign + strconv.FormatInt(sec, 10)
-	if nsec != 0 {
-		s += "." + strings.TrimRight(fmt.Sprintf("%09d", nsec), "0")
-	}
-	return s
-}
-
-// parseTime reads what formatTime writes.
-func parseTime(s string) (time.Time, bool) {
-	whole, fraction, _ := strings.Cut(s, ".")
-	sec, err := strconv.ParseInt(whole, 10, 64)
-	if err != nil || len(fraction) > 9 {
-		return time.Time{}, false
-	}
-	nsec, err := strconv.ParseInt((fraction + "000000000")[:9], 10, 64)
-	if err != nil || nsec < 0 {
-		return time.Time{}, false
-	}
-	if strings.HasPrefix(whole, "-") {
-		nsec = -nsec
-	}
-	return time.Unix(sec, nsec).UTC(), true
 }

@@ -4,9 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	gcs "cloud.google.com/go/storage"
@@ -14,10 +12,6 @@ import (
 	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/work"
 )
-
-// mtime is the user metadata that holds the modification time of the content,
-// in seconds since 1970 with a fraction: the custom of rclone and others.
-const mtime = "mtime"
 
 const (
 	maxUser     = 8 << 10 // bytes of all user metadata, names and values
@@ -43,8 +37,8 @@ func readMeta(a *gcs.ObjectAttrs) storage.Meta {
 		Class:              a.StorageClass,
 	}
 	for name, value := range a.Metadata {
-		if name == mtime {
-			if t, ok := parseTime(value); ok && formatTime(t) == value {
+		if name == storage.MTime {
+			if t, ok := storage.ReadMTime(value); ok {
 				m.ModTime = t
 				continue
 			}
@@ -74,12 +68,12 @@ func userName(all map[string]string, name string) string {
 
 // user returns the user metadata that makes an object carry m.
 func user(m storage.Meta) map[string]string {
-	if _, has := m.User[mtime]; has || m.ModTime.IsZero() {
+	if _, has := m.User[storage.MTime]; has || m.ModTime.IsZero() {
 		return m.User
 	}
 	all := make(map[string]string, len(m.User)+1)
 	maps.Copy(all, m.User)
-	all[mtime] = formatTime(m.ModTime)
+	all[storage.MTime] = storage.FormatMTime(m.ModTime)
 	return all
 }
 
@@ -128,14 +122,14 @@ func (s *Store) Fit(m storage.Meta) (storage.Meta, []storage.Misfit) {
 		m.Class = ""
 	}
 	kept, room := make(map[string]string, len(m.User)), maxUser
-	if _, has := m.User[mtime]; !has && !m.ModTime.IsZero() {
-		room -= len(mtime) + len(formatTime(m.ModTime))
+	if _, has := m.User[storage.MTime]; !has && !m.ModTime.IsZero() {
+		room -= len(storage.MTime) + len(storage.FormatMTime(m.ModTime))
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.User)) {
 		value := m.User[name]
 		why := badText(value)
 		switch {
-		case !isToken(name):
+		case !storage.IsToken(name):
 			why = "no header can have this name"
 		case why == "" && len(name)+len(value) > room:
 			why = fmt.Sprintf("Cloud Storage takes %d bytes of user metadata", maxUser)
@@ -176,49 +170,4 @@ func badText(s string) string {
 		}
 	}
 	return ""
-}
-
-// isToken reports whether s can be part of a header's name.
-func isToken(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if c <= ' ' || c >= 0x7f || strings.IndexByte(`()<>@,;:\"/[]?={}`, c) >= 0 {
-			return false
-		}
-	}
-	return s != ""
-}
-
-// formatTime writes a time as seconds since 1970, with as many decimals as it
-// needs.
-func formatTime(t time.Time) string {
-	sec, nsec, sign := t.Unix(), int64(t.Nanosecond()), ""
-	if sec < 0 {
-		sign, sec = "-", -sec
-		if nsec > 0 {
-			sec, nsec = sec-1, int64(time.Second)-nsec
-		}
-	}
-	s := sign + strconv.FormatInt(sec, 10)
-	if nsec != 0 {
-		s += "." + strings.TrimRight(fmt.Sprintf("%09d", nsec), "0")
-	}
-	return s
-}
-
-// parseTime reads what formatTime writes.
-func parseTime(s string) (time.Time, bool) {
-	whole, fraction, _ := strings.Cut(s, ".")
-	sec, err := strconv.ParseInt(whole, 10, 64)
-	if err != nil || len(fraction) > 9 {
-		return time.Time{}, false
-	}
-	nsec, err := strconv.ParseInt((fraction + "000000000")[:9], 10, 64)
-	if err != nil || nsec < 0 {
-		return time.Time{}, false
-	}
-	if strings.HasPrefix(whole, "-") {
-		nsec = -nsec
-	}
-	return time.Unix(sec, nsec).UTC(), true
 }

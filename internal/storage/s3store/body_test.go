@@ -230,31 +230,6 @@ func TestFramedLength(t *testing.T) {
 	}
 }
 
-func TestTimeText(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]time.Time{
-		"0":                    time.Unix(0, 0),
-		"1354040105":           time.Unix(1354040105, 0),
-		"1354040105.123456789": time.Unix(1354040105, 123456789),
-		"1354040105.5":         time.Unix(1354040105, 500_000_000),
-		"-1.5":                 time.Unix(-2, 500_000_000),
-		"-1":                   time.Unix(-1, 0),
-		"-0.25":                time.Unix(-1, 750_000_000),
-	} {
-		if got := formatTime(want); got != text {
-			t.Errorf("formatTime(%v) = %s, want %s", want, got, text)
-		}
-		if got, ok := parseTime(text); !ok || !got.Equal(want) {
-			t.Errorf("parseTime(%s) = %v, %v; want %v", text, got, ok, want)
-		}
-	}
-	for _, text := range []string{"", "x", "1.x", "1.-5", "1e9", "1.1234567890", "."} {
-		if got, ok := parseTime(text); ok && formatTime(got) == text {
-			t.Errorf("parseTime(%q) = %v", text, got)
-		}
-	}
-}
-
 func TestReadSums(t *testing.T) {
 	t.Parallel()
 	const etag = "5d41402abc4b2a76b9719d911017c592"

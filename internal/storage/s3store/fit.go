@@ -43,7 +43,7 @@ func (s *Store) Fit(m storage.Meta) (storage.Meta, []storage.Misfit) {
 	lost = append(lost, s.fitTags(&m)...)
 	if m.Class != "" {
 		why := ""
-		if !isToken(m.Class) {
+		if !storage.IsToken(m.Class) {
 			why = "no storage class has such a name"
 		} else if _, no := s.refusedClasses.Load(m.Class); no {
 			why = fmt.Sprintf("the server has refused class %s", m.Class)
@@ -62,7 +62,7 @@ func (s *Store) fitUser(m *storage.Meta) []storage.Misfit {
 	size, folded := 0, false
 	for name, value := range m.User {
 		why := wrongValue(value)
-		if !isToken(name) {
+		if !storage.IsToken(name) {
 			why = "its name cannot be part of a header's"
 		}
 		if why != "" {
@@ -91,7 +91,7 @@ func (s *Store) fitUser(m *storage.Meta) []storage.Misfit {
 		return append(wrong, storage.Misfit{Field: work.FieldMetadata,
 			Why: fmt.Sprintf("it has %d bytes, S3 takes up to %d", size, limit)})
 	}
-	if _, has := m.User[mtime]; !has && !m.ModTime.IsZero() && size+len(mtime)+len(formatTime(m.ModTime)) > limit {
+	if _, has := m.User[storage.MTime]; !has && !m.ModTime.IsZero() && size+len(storage.MTime)+len(storage.FormatMTime(m.ModTime)) > limit {
 		m.ModTime = time.Time{}
 		wrong = append(wrong, storage.Misfit{Field: work.FieldMTime, Why: "the user metadata leaves no room for it"})
 	}
@@ -104,7 +104,7 @@ func twice(user map[string]string) []storage.Misfit {
 	seen := make(map[string]bool)
 	for _, name := range slices.Sorted(maps.Keys(user)) {
 		lower := strings.ToLower(name)
-		if seen[lower] && isToken(name) && wrongValue(user[name]) == "" {
+		if seen[lower] && storage.IsToken(name) && wrongValue(user[name]) == "" {
 			wrong = append(wrong, storage.Misfit{Field: work.FieldMetadata, Name: name, Why: "names are without case, and it is there twice"})
 		}
 		seen[lower] = true
@@ -175,15 +175,4 @@ func wrongValue(s string) string {
 		}
 	}
 	return ""
-}
-
-// isToken reports whether s can be part of a header's name.
-func isToken(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if c <= ' ' || c >= 0x7f || strings.IndexByte(`()<>@,;:\"/[]?={}`, c) >= 0 {
-			return false
-		}
-	}
-	return s != ""
 }

@@ -3,13 +3,10 @@ package s3store
 import (
 	"cmp"
 	"encoding/base64"
-	"fmt"
 	"mime"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/tranship/tranship/internal/storage"
@@ -17,10 +14,6 @@ import (
 
 // metaPrefix begins the header of a piece of user metadata.
 const metaPrefix = "X-Amz-Meta-"
-
-// mtime is the user metadata that holds the modification time of the content,
-// in seconds since 1970 with a fraction: the custom of rclone and others.
-const mtime = "mtime"
 
 // The headers of what is neither content header nor user metadata.
 const (
@@ -49,8 +42,8 @@ func (s *Store) readMeta(h http.Header) storage.Meta {
 			continue
 		}
 		name, value := strings.ToLower(name[len(metaPrefix):]), s.readValue(strings.Join(values, ","))
-		if name == mtime {
-			if t, ok := parseTime(value); ok && formatTime(t) == value {
+		if name == storage.MTime {
+			if t, ok := storage.ReadMTime(value); ok {
 				m.ModTime = t
 				continue
 			}
@@ -80,7 +73,7 @@ func (s *Store) writeMeta(h http.Header, m storage.Meta) error {
 		h[http.CanonicalHeaderKey(metaPrefix+name)] = []string{s.writeValue(value)} // also a name without a value
 	}
 	if _, has := h[metaPrefix+"Mtime"]; !has && !m.ModTime.IsZero() {
-		h[metaPrefix+"Mtime"] = []string{formatTime(m.ModTime)}
+		h[metaPrefix+"Mtime"] = []string{storage.FormatMTime(m.ModTime)}
 	}
 	if len(m.Tags) > 0 {
 		h[tagging] = []string{encodeTags(m.Tags)}
@@ -152,38 +145,4 @@ func storedEncoding(s string) string {
 		return strings.TrimSpace(e) == "aws-chunked"
 	})
 	return strings.TrimSpace(strings.Join(kept, ","))
-}
-
-// formatTime writes a time as seconds since 1970, with as many decimals as it
-// needs.
-func formatTime(t time.Time) string {
-	sec, nsec, sign := t.Unix(), int64(t.Nanosecond()), ""
-	if sec < 0 {
-		sign, sec = "-", -sec
-		if nsec > 0 {
-			sec, nsec = sec-1, int64(time.Second)-nsec
-		}
-	}
-	s := sign + strconv.FormatInt(sec, 10)
-	if nsec != 0 {
-		s += "." + strings.TrimRight(fmt.Sprintf("%09d", nsec), "0")
-	}
-	return s
-}
-
-// parseTime reads what formatTime writes.
-func parseTime(s string) (time.Time, bool) {
-	whole, fraction, _ := strings.Cut(s, ".")
-	sec, err := strconv.ParseInt(whole, 10, 64)
-	if err != nil || len(fraction) > 9 {
-		return time.Time{}, false
-	}
-	nsec, err := strconv.ParseInt((fraction + "000000000")[:9], 10, 64)
-	if err != nil || nsec < 0 {
-		return time.Time{}, false
-	}
-	if strings.HasPrefix(whole, "-") {
-		nsec = -nsec
-	}
-	return time.Unix(sec, nsec).UTC(), true
 }
