@@ -21,6 +21,10 @@ import (
 	"github.com/tranship/tranship/internal/work"
 )
 
+// trialSizes let objects of a few KiB go all ways: a trial keeps four versions
+// of each in memory.
+var trialSizes = sizes{held: 4 << 10, whole: 16 << 10, part: 4 << 10, split: 4 << 10}
+
 // newSeed returns the seed of this run and prints it.
 func newSeed(t testing.TB) uint64 {
 	t.Helper()
@@ -60,7 +64,7 @@ func newTrial(t testing.TB, seed uint64, level work.Verify) *trial {
 	t.Helper()
 	tr := &trial{options: work.DefaultOptions(), held: memstore.New(), kept: memstore.New(),
 		srcRates: rates{}, dstRates: rates{}, alarms: map[work.Fault]int{}, proofs: map[string]int{}}
-	tr.options.Verify, tr.options.Split = level, smallSizes.whole
+	tr.options.Verify, tr.options.Split = level, trialSizes.whole
 	faults := storagetest.Faults{Remember: true, After: time.Second}
 	faults.Seed, faults.Rates, faults.Tally = seed, tr.srcRates, &tr.srcTally
 	tr.src = storagetest.Faulty(tr.held, faults)
@@ -69,9 +73,9 @@ func newTrial(t testing.TB, seed uint64, level work.Verify) *trial {
 	r := rand.New(rand.NewPCG(seed, 0))
 	for _, x := range []struct{ n, least, most int }{
 		{10, 0, 1},
-		{1600, 1, int(smallSizes.held)},
-		{200, int(smallSizes.held), int(smallSizes.whole)},
-		{100, int(smallSizes.whole) + 1, 2 * int(smallSizes.whole)},
+		{1600, 1, int(trialSizes.held)},
+		{200, int(trialSizes.held), int(trialSizes.whole)},
+		{100, int(trialSizes.whole) + 1, 2 * int(trialSizes.whole)},
 	} {
 		for range x.n {
 			i, size := len(tr.sizes), x.least+r.IntN(x.most-x.least)
@@ -160,7 +164,8 @@ func (tr *trial) note(out work.ObjectOutcome, err error) {
 
 func (tr *trial) transfer(obj work.Object, again bool) *transfer {
 	x := newTransfer(tr.src, tr.dst, obj)
-	x.options, x.again, x.streams = tr.options, again, semaphore.NewWeighted(0)
+	x.sizes, x.options, x.again = trialSizes, tr.options, again
+	x.streams = semaphore.NewWeighted(0)
 	return x
 }
 
