@@ -3,9 +3,10 @@
 // # What it promises
 //
 // Besides the contract of storage.Store: a small object is one request, and a
-// big one is never in memory. A body of up to 4 MiB is read whole, compared
+// big one is never in memory. A body of up to 1 MiB is read whole, compared
 // with what it must add up to, and sent with its MD5, so that the service
-// refuses other bytes before it touches the old object. A bigger body is
+// refuses other bytes before it touches the old object; one that can be read
+// twice is not copied for that. A bigger body is
 // streamed into blocks, which become the object only when the body has ended
 // well, every block was confirmed and the sums are right. What a broken body
 // leaves are blocks that nobody sees: they vanish with the next object stored

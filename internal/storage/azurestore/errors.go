@@ -71,7 +71,7 @@ var codes = map[string]work.Fault{
 	"InvalidTagName": work.Unsupported, "InvalidTagValue": work.Unsupported, "TooManyTags": work.Unsupported, "InvalidTags": work.Unsupported,
 	"InvalidResourceName": work.Unsupported, "RequestUrlFailedToParse": work.Unsupported,
 	"RequestBodyTooLarge": work.Unsupported, "BlockCountExceedsLimit": work.Unsupported,
-	"FeatureNotSupportedForAccount": work.Unsupported, "BlobTypeNotSupported": work.Unsupported,
+	"BlobTypeNotSupported":              work.Unsupported,
 	"AccessTierNotSupportedForBlobType": work.Unsupported, "InvalidBlobTier": work.Unsupported,
 }
 
@@ -90,6 +90,8 @@ func answerFault(e *azcore.ResponseError) work.Fault {
 		return f
 	}
 	switch s := e.StatusCode; {
+	case lacking(e):
+		return work.Unsupported
 	case s == http.StatusNotFound:
 		return work.NotFound
 	case s == http.StatusUnauthorized, s == http.StatusForbidden:
@@ -104,6 +106,26 @@ func answerFault(e *azcore.ResponseError) work.Fault {
 		return work.Transient
 	}
 	return work.Invalid
+}
+
+// lacking reports whether the account as it is lacks what was asked for. The
+// service has a code for each sort of account, such as those with a hierarchical
+// namespace.
+func lacking(e *azcore.ResponseError) bool {
+	return strings.HasPrefix(e.ErrorCode, "FeatureNotSupported") || strings.HasPrefix(e.ErrorCode, "FeatureNotYetSupported")
+}
+
+// fieldOf returns what of an object it was that the service refused, if it was
+// that. What accounts lack are tags, if some were sent.
+func fieldOf(e *azcore.ResponseError) work.Field {
+	if lacking(e) && e.RawResponse != nil && e.RawResponse.Request != nil {
+		for name := range e.RawResponse.Request.Header {
+			if strings.EqualFold(name, "x-ms-tags") {
+				return work.FieldTags
+			}
+		}
+	}
+	return fields[e.ErrorCode]
 }
 
 // faultOf returns the fault of any error that a request can end in, empty for
@@ -168,7 +190,7 @@ func (s *Store) fail(op, key string, err error) error {
 	case errors.As(err, &login):
 		e.Expired, e.Hint = true, "renew what the agent logs in with"
 	case errors.As(err, &answer):
-		e.Field, e.After = fields[answer.ErrorCode], retryAfter(answer.RawResponse)
+		e.Field, e.After = fieldOf(answer), retryAfter(answer.RawResponse)
 		e.Expired = expired(answer)
 		e.Hint = hint(answer, e.Expired)
 	}
@@ -184,6 +206,8 @@ func hint(e *azcore.ResponseError, expired bool) string {
 		return "check the container's name and the account"
 	case e.ErrorCode == "BlobArchived", e.ErrorCode == "BlobBeingRehydrated":
 		return "the object is archived: rehydrate it first"
+	case lacking(e) && fieldOf(e) == work.FieldTags:
+		return "the account takes no tags: carry tags=drop leaves them behind"
 	case strings.HasPrefix(e.ErrorCode, "Lease"):
 		return "somebody holds a lease on the object: break it first"
 	case strings.HasPrefix(e.ErrorCode, "BlobImmutable"):

@@ -66,6 +66,8 @@ func TestFaults(t *testing.T) {
 		{status: 409, code: "SomethingElse", want: work.Transient},
 		{status: 400, code: "InvalidMetadata", want: work.Unsupported, field: work.FieldMetadata},
 		{status: 400, code: "InvalidResourceName", want: work.Unsupported, field: work.FieldKeys},
+		{status: 409, code: "FeatureNotYetSupportedForHierarchicalNamespaceAccounts", want: work.Unsupported},
+		{status: 409, code: "FeatureNotSupportedForAccount", want: work.Unsupported},
 		{status: 400, code: "Md5Mismatch", want: work.Corrupt},
 		{status: 400, code: "Whatever", want: work.Invalid},
 		{status: 301, want: work.Invalid},
@@ -90,6 +92,39 @@ func TestFaults(t *testing.T) {
 				t.Errorf("the error has several lines or no hint: %s", text)
 			}
 		})
+	}
+}
+
+// TestTagsNotTaken has an account refuse tags, and other things.
+func TestTagsNotTaken(t *testing.T) {
+	for code, want := range map[string]work.Field{
+		"FeatureNotYetSupportedForHierarchicalNamespaceAccounts": work.FieldTags,
+		"FeatureNotSupportedForAccount":                          work.FieldTags,
+		"FeatureNotSupportedWithSomething":                       work.FieldTags,
+		"BlobTypeNotSupported":                                   "",
+	} {
+		s := answering(t, http.StatusConflict, nil, code, "no", "")
+		tagged := storage.PutOptions{Meta: storage.Meta{Tags: map[string]string{"a": "b"}}}
+		check := func(what string, err error, want work.Field) {
+			t.Helper()
+			var e *storage.Error
+			if !errors.As(err, &e) {
+				t.Fatalf("%s: %s = %v, want a *storage.Error", code, what, err)
+			}
+			if e.Fault != work.Unsupported || e.Field != want || strings.Contains(e.Hint, "tags=drop") != (want != "") {
+				t.Errorf("%s: %s = %v with fault %q and field %q, want %q about %q", code, what, err, e.Fault, e.Field, work.Unsupported, want)
+			}
+		}
+		_, err := s.Put(t.Context(), "key", strings.NewReader("x"), 1, tagged)
+		check("Put", err, want)
+		_, err = s.Put(t.Context(), "key", strings.NewReader("x"), 1, storage.PutOptions{})
+		check("Put without tags", err, "")
+		u, err := s.Begin(t.Context(), "key", 1, 1, tagged)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.Commit(t.Context(), u, []storage.Part{{N: 1, Size: 1, Tag: tagOf(nonce{}, storage.Sums{})}}, tagged)
+		check("Commit", err, want)
 	}
 }
 

@@ -19,11 +19,11 @@ const (
 	maxBlocks = 50_000     // of an object
 	maxBlock  = 4000 << 20 // bytes
 	usual     = 32 << 20   // bytes of a block, unless there would be too many
-	maxWhole  = 4 << 20    // bytes of a body that is kept in memory and sent in one request
+	maxWhole  = 1 << 20    // bytes of a body that is sent in one request, and kept in memory if it is a stream
 )
 
-// Put stores an object. A small body is read whole first and sent in one
-// request with its MD5; a bigger one is streamed into blocks that become the
+// Put stores an object. A small body is read first, into memory unless it can be
+// read again, and sent in one request with its MD5; a bigger one is streamed into blocks that become the
 // object only when all is well.
 func (s *Store) Put(ctx context.Context, key string, body io.Reader, size int64, opts storage.PutOptions) (storage.Info, error) {
 	in, err := s.put(ctx, key, body, size, opts)
@@ -51,40 +51,57 @@ func (s *Store) put(ctx context.Context, key string, body io.Reader, size int64,
 // buffers hold small bodies.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// load reads exactly size bytes into a buffer, which must be given back to
-// buffers.
-func load(ctx context.Context, src io.Reader, size int64) (*bytes.Buffer, error) {
+// again returns src if it can be read twice, and otherwise a copy of its next
+// size bytes. What it returns must not be read any more once free was called.
+func again(ctx context.Context, src io.Reader, size int64) (body io.ReadSeeker, free func(), err error) {
+	if seeker, ok := src.(io.ReadSeeker); ok {
+		if _, err := seeker.Seek(0, io.SeekCurrent); err == nil {
+			return seeker, func() {}, nil
+		}
+	}
 	buf := buffers.Get().(*bytes.Buffer)
 	buf.Reset()
 	buf.Grow(int(size) + bytes.MinRead)
-	b := newBody(ctx, src, size, 0)
-	_, err := buf.ReadFrom(b)
+	if _, err := buf.ReadFrom(newBody(ctx, src, size, 0)); err != nil {
+		buffers.Put(buf)
+		return nil, nil, err
+	}
+	return bytes.NewReader(buf.Bytes()), func() { buffers.Put(buf) }, nil
+}
+
+// measure reads all of src, which must have size bytes. Its checksums are those
+// of body, which is src or a copy of it, and goes back to where it began.
+func measure(ctx context.Context, body io.ReadSeeker, src io.Reader, size int64, algos storage.Algos) (storage.Sums, error) {
+	b := newBody(ctx, body, size, algos)
+	_, err := io.Copy(io.Discard, b)
 	if err == nil {
 		err = atEnd(src)
 	}
-	if ctx.Err() != nil {
-		err = ctx.Err()
+	if err == nil {
+		if _, err = body.Seek(-size, io.SeekCurrent); err != nil {
+			err = &sourceError{err}
+		}
 	}
-	if err != nil {
-		buffers.Put(buf)
-		return nil, err
-	}
-	return buf, nil
+	return b.finish(err)
 }
 
 func (s *Store) putWhole(ctx context.Context, key string, src io.Reader, size int64, w writing, want storage.Sums) (storage.Info, error) {
-	buf, err := load(ctx, src, size)
-	if err != nil {
+	body, free, err := again(ctx, src, size)
+	var sent storage.Sums
+	if err == nil {
+		defer free()
+		sent, err = measure(ctx, body, src, size, storage.MD5|storage.CRC32C|want.Algos())
+	}
+	switch {
+	case ctx.Err() != nil:
+		return storage.Info{}, ctx.Err()
+	case err != nil:
 		return storage.Info{}, err
 	}
-	defer buffers.Put(buf)
-	d := storage.NewDigest(storage.MD5 | storage.CRC32C | want.Algos())
-	d.Write(buf.Bytes())
-	sent := d.Sums()
 	if err := expect(want, sent); err != nil {
 		return storage.Info{}, err
 	}
-	b := newBody(ctx, bytes.NewReader(buf.Bytes()), size, 0)
+	b := newBody(ctx, body, size, 0)
 	resp, err := s.blob(key).Upload(ctx, b, &blockblob.UploadOptions{
 		HTTPHeaders: w.headers, Metadata: w.user, Tags: w.tags, Tier: w.tier,
 		TransactionalValidation: blob.TransferValidationTypeMD5(sent.MD5),
@@ -163,14 +180,12 @@ func (s *Store) stage(ctx context.Context, key, name string, src io.Reader, size
 	algos := storage.CRC32C | storage.CRC64NVME | want.Algos()
 	sending := ctx
 	if size <= maxWhole {
-		buf := buffers.Get().(*bytes.Buffer)
-		defer buffers.Put(buf)
-		buf.Reset()
-		buf.Grow(int(size) + bytes.MinRead)
-		if _, err := buf.ReadFrom(newBody(ctx, src, size, 0)); err != nil {
+		body, free, err := again(ctx, src, size)
+		if err != nil {
 			return storage.Sums{}, err
 		}
-		src = bytes.NewReader(buf.Bytes())
+		defer free()
+		src = body
 	} else {
 		sending = policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: -1})
 	}

@@ -20,7 +20,8 @@
 // are refused as keys and never listed. Such a file is left behind only by a
 // multipart upload under way or by a crash where the file system has no
 // nameless files. Beginning a multipart upload removes those of its folder that
-// nobody has written to for a day.
+// nobody has written to for a day, but uploads, which may belong to a job that
+// is paused, only after 30 days.
 //
 // Where the file system takes several spellings for one name, because it ignores
 // case or how accents are written, a key is refused if another spelling of it

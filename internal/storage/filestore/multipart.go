@@ -24,7 +24,9 @@ import (
 //	content, every part in its place │ table: one entry per part │ label
 //
 // An entry is written after its part was synced and cleared before the part
-// is written again, so the table never vouches for bytes that are not there.
+// gets other bytes, so the table never vouches for bytes that are not there.
+// A part that is sent again is usually the same; then nothing of it is touched,
+// and what was recorded stays good however the repeat ends.
 // Commit compares the table with what the caller knows, cuts it off and gives
 // the file its name. The label says which name that will be, so that an upload
 // of which nobody knows can be found.
@@ -67,7 +69,7 @@ func (s *Store) Begin(ctx context.Context, key string, size, part int64, _ stora
 		if err := foreseen(dir, name, wary); err != nil {
 			return err
 		}
-		sweep(dir, time.Now().Add(-abandoned))
+		sweep(dir, time.Now())
 		f, err := openat(dir, tempName(u), unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o666)
 		if err != nil {
 			return err
@@ -102,36 +104,6 @@ func foreseen(dir *os.File, name string, wary bool) error {
 		return spelt(dir, name)
 	}
 	return nil
-}
-
-// abandoned is how long nobody must have written to an unfinished file before
-// it counts as left behind by a crash.
-const abandoned = 24 * time.Hour
-
-// sweep removes unfinished files that nobody has touched since a time, for they
-// take the room of whole objects. It goes by the change time: the modification
-// time of a file about to be finished is already its source's. What it cannot
-// remove it leaves for another time.
-func sweep(dir *os.File, since time.Time) {
-	for {
-		names, err := dir.Readdirnames(1024)
-		for _, name := range names {
-			if !isOurs(name) {
-				continue
-			}
-			st, err := lstat(dir, name)
-			switch {
-			case err != nil || !time.Unix(st.Ctim.Unix()).Before(since):
-			case st.Mode&unix.S_IFMT == unix.S_IFDIR:
-				_ = discardFolder(dir, name) // of a probe
-			default:
-				_ = unlink(dir, name)
-			}
-		}
-		if err != nil {
-			return
-		}
-	}
 }
 
 // idSyntax keeps an upload's file in its folder.
@@ -205,6 +177,18 @@ func claim(f, dir *os.File, temp string, off, n int64) error {
 	return err
 }
 
+// unimpaired makes sure that an upload's file still has its whole table: Commit
+// cuts it off before it gives the file its name, and may have been killed in
+// between. Of what is left nobody knows the parts any more. The label may be
+// missing: older versions wrote none.
+func unimpaired(f *os.File, u storage.Upload) error {
+	st, err := fstat(f)
+	if err == nil && st.Size < entryAt(u, parts(u)+1) {
+		return problemf(work.NotFound, "the upload was cut off by a commit that did not end")
+	}
+	return err
+}
+
 // PutPart implements storage.Multipart. When it returns without error, the
 // part outlives a crash of the machine.
 func (s *Store) PutPart(ctx context.Context, u storage.Upload, n int, body io.Reader, size int64, want storage.Sums) (storage.Part, error) {
@@ -229,11 +213,14 @@ func (s *Store) putPart(ctx context.Context, u storage.Upload, n int, body io.Re
 	}
 	defer dir.Close()
 	defer f.Close()
-	var entry [entrySize]byte
-	if _, err := f.WriteAt(entry[:], entryAt(u, n)); err != nil {
+	if err := unimpaired(f, u); err != nil {
 		return storage.Part{}, err
 	}
-	sums, err := receive(ctx, io.NewOffsetWriter(f, off), body, size, want)
+	to, err := newRewriter(f, off, entryAt(u, n))
+	if err != nil {
+		return storage.Part{}, err
+	}
+	sums, err := receive(ctx, to, body, size, want)
 	if err != nil {
 		return storage.Part{}, err
 	}
@@ -276,6 +263,9 @@ func (s *Store) commit(ctx context.Context, u storage.Upload, list []storage.Par
 	}
 	defer dir.Close()
 	defer f.Close()
+	if err := unimpaired(f, u); err != nil {
+		return storage.Info{}, err
+	}
 	h, err := s.learn()
 	if err != nil {
 		return storage.Info{}, err
@@ -325,6 +315,9 @@ func compareTable(f *os.File, u storage.Upload, list []storage.Part) ([]byte, er
 		}
 		if _, err := f.ReadAt(entry[:], entryAt(u, p.N)); err != nil {
 			return nil, fmt.Errorf("read the entry of part %d: %w", p.N, err)
+		}
+		if entry == [entrySize]byte{} {
+			return nil, problemf(work.NotFound, "part %d is not there any more", p.N)
 		}
 		if string(entry[:]) != string(newEntry(size, crc)) {
 			return nil, problemf(work.Corrupt, "part %d is not the one that was stored", p.N)

@@ -49,13 +49,52 @@ func TestLateWriter(t *testing.T) {
 	}
 
 	_, err = s.Commit(t.Context(), u, parts, storage.PutOptions{})
-	wantFault(t, "Commit of a part that was begun again", err, work.Corrupt, "part 2")
+	wantFault(t, "Commit of a part that got other bytes", err, work.NotFound, "part 2 is not there any more")
 	parts[1], err = s.PutPart(t.Context(), u, 2, strings.NewReader(content[100:200]), 100, storage.Sums{})
 	must(t, err)
 	_, err = s.Commit(t.Context(), u, parts, storage.PutOptions{})
 	must(t, err)
 	_, err = other.PutPart(t.Context(), u, 2, strings.NewReader(content[:100]), 100, storage.Sums{})
 	wantFault(t, "PutPart after Commit", err, work.NotFound)
+	if b, err := os.ReadFile(filepath.Join(folder, "big")); string(b) != content || err != nil {
+		t.Errorf("the object has %d bytes that differ from what was sent, %v", len(b), err)
+	}
+}
+
+// TestPartAgain sends a part again that was recorded: the same, which breaks off,
+// and another.
+func TestPartAgain(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	s := open(t, folder, "")
+	content := string(storagetest.Bytes(1, 700_000))
+	u, err := s.Begin(t.Context(), "big", 700_000, 400_000, storage.PutOptions{})
+	must(t, err)
+	send := func(n int, body io.Reader) (storage.Part, error) {
+		_, size := extent(u, n)
+		return s.PutPart(t.Context(), u, n, body, size, storage.Sums{})
+	}
+	one, err := send(1, strings.NewReader(content[:400_000]))
+	must(t, err)
+	other, err := send(2, strings.NewReader(strings.Repeat("x", 300_000)))
+	must(t, err)
+	if _, err := send(1, strings.NewReader(content[:300_000])); err == nil {
+		t.Error("PutPart of a body that broke off succeeded")
+	}
+	again, err := send(1, strings.NewReader(content[:400_000]))
+	must(t, err)
+	if again.Tag != one.Tag {
+		t.Errorf("the same part has tag %q, then %q", one.Tag, again.Tag)
+	}
+	if _, err := send(1, strings.NewReader(content[:100])); err == nil {
+		t.Error("PutPart of a body that broke off succeeded")
+	}
+	two, err := send(2, strings.NewReader(content[400_000:]))
+	must(t, err)
+	_, err = s.Commit(t.Context(), u, []storage.Part{one, other}, storage.PutOptions{})
+	wantFault(t, "Commit of a part that another took the place of", err, work.Corrupt, "part 2")
+	_, err = s.Commit(t.Context(), u, []storage.Part{one, two}, storage.PutOptions{})
+	must(t, err)
 	if b, err := os.ReadFile(filepath.Join(folder, "big")); string(b) != content || err != nil {
 		t.Errorf("the object has %d bytes that differ from what was sent, %v", len(b), err)
 	}
@@ -80,6 +119,37 @@ func TestCommitChecksWhole(t *testing.T) {
 	must(t, err)
 	if _, differ := in.Sums.Compare(d.Sums()); differ != 0 {
 		t.Errorf("Commit vouches for a wrong %v", differ)
+	}
+}
+
+// TestCommitKilled finds an upload as a commit leaves it that was killed before
+// it gave the file its name.
+func TestCommitKilled(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	s := open(t, folder, "")
+	for name, left := range map[string]int64{"content alone": 6, "half a table": 6 + entrySize} {
+		u, err := s.Begin(t.Context(), "big", 6, 4, storage.PutOptions{})
+		must(t, err)
+		var parts []storage.Part
+		for n, text := range []string{"1234", "56"} {
+			p, err := s.PutPart(t.Context(), u, n+1, strings.NewReader(text), int64(len(text)), storage.Sums{})
+			must(t, err)
+			parts = append(parts, p)
+		}
+		file := filepath.Join(folder, tempName(u))
+		must(t, os.Truncate(file, left))
+		_, err = s.Commit(t.Context(), u, parts, storage.PutOptions{})
+		wantFault(t, "Commit with "+name, err, work.NotFound, "cut off")
+		_, err = s.PutPart(t.Context(), u, 2, strings.NewReader("56"), 2, storage.Sums{})
+		wantFault(t, "PutPart with "+name, err, work.NotFound, "cut off")
+		if st, err := os.Stat(file); err != nil || st.Size() != left {
+			t.Errorf("%s: the file is now %v, %v", name, st, err)
+		}
+		must(t, s.Abort(t.Context(), u))
+		if _, err := os.Stat(file); !os.IsNotExist(err) {
+			t.Errorf("%s: after Abort the file is there: %v", name, err)
+		}
 	}
 }
 
@@ -150,9 +220,23 @@ func TestSweep(t *testing.T) {
 	must(t, err)
 	must(t, s.Abort(t.Context(), u))
 	look("after Begin", ".tranship-OLD.tmp", ".tranship-PROBE.tmp", ".tranship-kept", "object")
-	dir, err := s.readableDir(nil, false)
-	must(t, err)
-	defer dir.Close()
-	sweep(dir, time.Now().Add(time.Hour))
-	look("once it is old", ".tranship-kept", "object")
+	begin := func() storage.Upload {
+		u, err := s.Begin(t.Context(), "big", 6, 4, storage.PutOptions{})
+		must(t, err)
+		return u
+	}
+	rests, cut := begin(), begin()
+	must(t, os.Truncate(filepath.Join(folder, tempName(cut)), 6)) // as by a commit that was killed
+	again := func(after time.Duration) {
+		dir, err := s.readableDir(nil, false)
+		must(t, err)
+		defer dir.Close()
+		sweep(dir, time.Now().Add(after))
+	}
+	again(abandoned + time.Hour)
+	look("after a day", tempName(rests), ".tranship-kept", "object")
+	again(forgotten - time.Hour)
+	look("before the month is over", tempName(rests), ".tranship-kept", "object")
+	again(forgotten + time.Hour)
+	look("after a month", ".tranship-kept", "object")
 }

@@ -343,3 +343,32 @@ func TestCommitGoesOnAfterCrash(t *testing.T) {
 		t.Errorf("the bucket holds %q, want the object alone", left)
 	}
 }
+
+// TestXMLCommitOfForeignParts names parts otherwise than the service holds them:
+// the upload is of no use any more, but the object is.
+func TestXMLCommitOfForeignParts(t *testing.T) {
+	t.Parallel()
+	for answer, want := range map[string]work.Fault{
+		"<Code>InvalidPart</Code>":                                           work.NotFound,
+		"<Code>InvalidPartOrder</Code>":                                      work.NotFound,
+		"<Code>InvalidArgument</Code><Message>No such part: 1</Message>":     work.NotFound,
+		"<Code>InvalidArgument</Code><Message>Invalid argument.</Message>":   work.Invalid,
+		"<Code>EntityTooSmall</Code><Message>A part is too small.</Message>": work.Invalid,
+	} {
+		x := newXMLServer(t)
+		s := x.store(t)
+		u, parts := begin(t, s, "big", storagetest.Bytes(1, 1000), 5<<20, storage.Meta{})
+		x.before = func(w http.ResponseWriter, r *http.Request) bool {
+			if !r.URL.Query().Has("uploadId") {
+				return false
+			}
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, "<Error>"+answer+"</Error>")
+			return true
+		}
+		_, err := s.Commit(t.Context(), u, parts, storage.PutOptions{})
+		wantFault(t, "Commit after "+answer, err, want)
+		_, err = s.PutPart(t.Context(), u, 1, strings.NewReader("x"), 1, storage.Sums{})
+		wantFault(t, "PutPart after "+answer, err, work.Invalid)
+	}
+}

@@ -148,6 +148,9 @@ func (s *Store) commitXML(ctx context.Context, u storage.Upload, name, id string
 		}
 		err = decode(body, &result)
 	}
+	if isForeign(err) {
+		err = refuse(work.NotFound, "the upload does not hold the parts as they were stored: %v", err)
+	}
 	if gone(err) {
 		return s.committed(ctx, u, want, err)
 	}
@@ -167,6 +170,15 @@ func (s *Store) commitXML(ctx context.Context, u storage.Upload, name, id string
 		return storage.Info{}, refuse(work.Corrupt, "the server has %d bytes with another CRC32C than the parts", in.Size)
 	}
 	return in, nil
+}
+
+// isForeign reports whether the service does not know the parts that it was
+// told to put together, as when one was stored again. Repeating that would not
+// help, beginning anew does.
+func isForeign(err error) bool {
+	e := told(err)
+	return e != nil && (e.reason == "InvalidPart" || e.reason == "InvalidPartOrder" ||
+		e.reason == "InvalidArgument" && strings.Contains(strings.ToLower(e.message), "part"))
 }
 
 func (s *Store) abortXML(ctx context.Context, name, id string) error {

@@ -72,6 +72,11 @@
 // compares. A checksum behind a body comes in a frame of chunks, which is made
 // while the body is read.
 //
+// Where the answer to the end of an upload, or to a copy, names no checksum
+// that tells what the object is, one more request asks for its size. An upload
+// whose ETag has the usual form and is not that of its parts is Corrupt, but
+// not if KMS encrypts it.
+//
 // # Uploads in parts
 //
 // Abort goes on until the server knows nothing of the upload, because a part

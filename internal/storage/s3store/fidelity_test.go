@@ -150,6 +150,8 @@ func TestClass(t *testing.T) {
 		defer mu.Unlock()
 		class := r.Header.Get(storageClass)
 		switch {
+		case r.Method == http.MethodHead && strings.HasSuffix(r.URL.Path, "key"): // what was copied
+			w.Header().Set("Content-Length", "0")
 		case r.Method == http.MethodPost && r.URL.Query().Has("uploads"):
 			got["begin"] = class
 			_, _ = io.WriteString(w, "<R><UploadId>1</UploadId></R>")
@@ -325,6 +327,12 @@ func TestEncryption(t *testing.T) {
 	} {
 		requests := 0
 		srv := liar(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodHead { // what was copied
+				w.Header().Set("X-Amz-Server-Side-Encryption", want[0])
+				w.Header().Set("Etag", etag)
+				w.Header().Set("Content-Length", "0")
+				return
+			}
 			requests++
 			sort, key := r.Header.Get("X-Amz-Server-Side-Encryption"), r.Header.Get("X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id")
 			if sort != want[0] || key != want[1] {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -152,9 +153,15 @@ type sumXML struct {
 }
 
 // Commit puts the parts together. The server checks the whole against
-// opts.Sums if they hold what the upload goes by.
+// opts.Sums if they hold what the upload goes by. NotFound also if the upload
+// holds a part otherwise than it is named here: one that was stored twice, in
+// the wrong order, may have an ETag that nobody knows. Repeating that would not
+// help, beginning anew does.
 func (s *Store) Commit(ctx context.Context, u storage.Upload, parts []storage.Part, opts storage.PutOptions) (storage.Info, error) {
 	in, err := s.commit(ctx, u, parts, opts)
+	if isForeign(err) {
+		err = refuse(work.NotFound, "the upload does not hold the parts as they were stored: %v", err)
+	}
 	return in, s.fail("commit upload of", u.Key, err)
 }
 
@@ -179,7 +186,7 @@ func (s *Store) commit(ctx context.Context, u storage.Upload, parts []storage.Pa
 		method: http.MethodPost, key: s.prefix + u.Key, query: "uploadId=" + escapeQuery(id), header: h,
 		body: strings.NewReader(text), size: int64(len(text)), wait: thinking,
 	})
-	if faultOf(err) == work.NotFound {
+	if faultOf(err) == work.NotFound || isForeign(err) {
 		// Perhaps it was done, and only the answer was lost.
 		if in, ok := s.committed(ctx, u, parts); ok {
 			return in, nil
@@ -192,7 +199,31 @@ func (s *Store) commit(ctx context.Context, u storage.Upload, parts []storage.Pa
 	if err := decode(body, &result); err != nil {
 		return storage.Info{}, err
 	}
-	return result.info(u.Key, u.Size, answer), nil
+	in := result.info(u.Key, u.Size, answer)
+	if in.Sums.Algos()&^storage.MD5 != 0 {
+		return in, nil // it is known what was put together, not only that it was
+	}
+	if want := etagOf(parts); want != "" && in.ETag != want && !otherETag(answer) && sameForm(in.ETag, want) {
+		return storage.Info{}, refuse(work.Corrupt, "the server has put together an object with ETag %q, the parts make %q", in.ETag, want)
+	}
+	return s.look(ctx, u.Key)
+}
+
+// look asks for what the server has made of a request whose answer does not
+// tell: its size, above all.
+func (s *Store) look(ctx context.Context, key string) (storage.Info, error) {
+	in, err := s.head(ctx, key, http.Header{"X-Amz-Checksum-Mode": {"ENABLED"}})
+	if err != nil {
+		return storage.Info{}, fmt.Errorf("look at what the server has made: %w", err)
+	}
+	return in, nil
+}
+
+// isForeign reports whether the server does not know the parts that it was told
+// to put together.
+func isForeign(err error) bool {
+	var api *apiError
+	return errors.As(err, &api) && (api.Code == "InvalidPart" || api.Code == "InvalidPartOrder")
 }
 
 // completion checks that parts are all parts of u in their order, and returns

@@ -112,3 +112,34 @@ func TestCommitChecksTheWhole(t *testing.T) {
 		}
 	}
 }
+
+// TestCommitOfForeignParts names parts otherwise than the server holds them: the
+// upload is of no use any more, but the object is.
+func TestCommitOfForeignParts(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, servers.VersityGW(t), "")
+	u, err := s.Begin(t.Context(), "big", 4, 5<<20, storage.PutOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := s.PutPart(t.Context(), u, 1, strings.NewReader("1234"), 4, storage.Sums{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.PutPart(t.Context(), u, 1, strings.NewReader("5678"), 4, storage.Sums{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Commit(t.Context(), u, []storage.Part{old}, storage.PutOptions{})
+	wantFault(t, "Commit of a part that was stored again", err, work.NotFound)
+
+	for code, want := range map[string]work.Fault{
+		"InvalidPart": work.NotFound, "InvalidPartOrder": work.NotFound, "EntityTooSmall": work.Invalid,
+	} {
+		s := liar(t, func(w http.ResponseWriter, _ *http.Request) { refuseWith(w, http.StatusBadRequest, code) })
+		u := storage.Upload{Key: "big", ID: "/1", Size: 4, Part: 5 << 20}
+		_, err := s.Commit(t.Context(), u, []storage.Part{{N: 1, Size: 4, Tag: "tag"}}, storage.PutOptions{})
+		wantFault(t, "Commit after "+code, err, want)
+		_, err = s.PutPart(t.Context(), u, 1, strings.NewReader("1234"), 4, storage.Sums{})
+		wantFault(t, "PutPart after "+code, err, work.Invalid)
+	}
+}
