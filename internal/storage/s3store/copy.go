@@ -101,7 +101,11 @@ func (s *Store) copyParts(ctx context.Context, key string, from *Store, in stora
 			return err
 		})
 	}
-	if err := group.Wait(); err != nil {
+	var out storage.Info
+	if err = group.Wait(); err == nil {
+		out, err = s.commit(ctx, u, parts, storage.PutOptions{})
+	}
+	if err != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidying)
 		defer cancel()
 		if left := s.Abort(ctx, u); left != nil {
@@ -109,7 +113,7 @@ func (s *Store) copyParts(ctx context.Context, key string, from *Store, in stora
 		}
 		return storage.Info{}, err
 	}
-	return s.commit(ctx, u, parts, storage.PutOptions{})
+	return out, nil
 }
 
 func (s *Store) copyPart(ctx context.Context, u storage.Upload, n int, from *Store, in storage.Info) (storage.Part, error) {
