@@ -22,7 +22,12 @@ type Upload struct {
 }
 
 // Parts returns how many parts an object of size bytes has.
-func (u Upload) Parts(size int64) int { return int((size + u.Part - 1) / u.Part) }
+func (u Upload) Parts(size int64) int {
+	if size < 1 {
+		return 0
+	}
+	return int((size-1)/u.Part) + 1 // no sum, which could overflow
+}
 
 // Extent returns where part n, from 1, of an object of size bytes lies.
 func (u Upload) Extent(n int, size int64) (off, length int64) {

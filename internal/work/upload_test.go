@@ -1,6 +1,7 @@
 package work
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -52,7 +53,10 @@ func TestExtent(t *testing.T) {
 			t.Errorf("part %d of %d bytes is %d bytes from %d, want %d from %d", tt.n, tt.size, n, off, tt.len, tt.off)
 		}
 	}
-	for size, want := range map[int64]int{1: 1, 10: 1, 11: 2, 20: 2, 21: 3} {
+	if n := (Upload{Part: math.MaxInt64}).Parts(math.MaxInt64); n != 1 {
+		t.Errorf("a part of any size makes %d parts, want 1", n)
+	}
+	for size, want := range map[int64]int{0: 0, 1: 1, 10: 1, 11: 2, 20: 2, 21: 3} {
 		if got := u.Parts(size); got != want {
 			t.Errorf("%d bytes are %d parts, want %d", size, got, want)
 		}
