@@ -145,6 +145,22 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+// settled waits until the consumers of site s know of so many items of each
+// class: the server tells them only after it has confirmed what was published.
+func settled(t *testing.T, b *Bus, want map[work.Class]uint64) {
+	t.Helper()
+	for class, n := range want {
+		eventually(t, "items to be noticed", func() bool {
+			c, err := b.js.Consumer(testContext(t), workPrefix+"s", string(class))
+			if err != nil {
+				t.Fatal(err)
+			}
+			info, err := c.Info(testContext(t))
+			return err == nil && info.NumPending >= n
+		})
+	}
+}
+
 // messages returns how many messages a stream holds.
 func messages(t *testing.T, b *Bus, stream string) int {
 	t.Helper()
