@@ -145,9 +145,9 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// settled waits until the consumers of site s know of so many items of each
+// noticed waits until the consumers of site s know of so many items of each
 // class: the server tells them only after it has confirmed what was published.
-func settled(t *testing.T, b *Bus, want map[work.Class]uint64) {
+func noticed(t *testing.T, b *Bus, want map[work.Class]uint64) {
 	t.Helper()
 	for class, n := range want {
 		eventually(t, "items to be noticed", func() bool {

@@ -19,7 +19,7 @@ func TestUrgentFirst(t *testing.T) {
 	publish(t, b, items(work.Lo, 1, 1, 5)...)
 	publish(t, b, items(work.Norm, 1, 11, 5)...)
 	publish(t, b, items(work.Hi, 1, 21, 5)...)
-	settled(t, b, map[work.Class]uint64{work.Hi: 5, work.Norm: 5, work.Lo: 5})
+	noticed(t, b, map[work.Class]uint64{work.Hi: 5, work.Norm: 5, work.Lo: 5})
 	var got []work.Class
 	for len(got) < 6 {
 		got = append(got, take(t, agent, 1)[0].Item.Class)
@@ -41,7 +41,7 @@ func TestLowerClassesDoNotStarve(t *testing.T) {
 		publish(t, b, items(work.Hi, 1, 1, 100)...)
 		publish(t, b, items(work.Norm, 1, 101, 20)...)
 		publish(t, b, items(work.Lo, 1, 201, 20)...)
-		settled(t, b, map[work.Class]uint64{work.Hi: 100, work.Norm: 20, work.Lo: 20})
+		noticed(t, b, map[work.Class]uint64{work.Hi: 100, work.Norm: 20, work.Lo: 20})
 		count := map[work.Class]int{}
 		for total := 0; total < 64; {
 			list, err := agent.Take(testContext(t), "s", min(n, 64-total), time.Second)
