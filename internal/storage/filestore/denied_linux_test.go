@@ -45,7 +45,11 @@ func TestUnreadable(t *testing.T) {
 	}
 	must(t, os.WriteFile(filepath.Join(folder, "a/private"), []byte("x"), 0))
 	must(t, os.Chmod(filepath.Join(folder, "locked"), 0))
-	t.Cleanup(func() { must(t, os.Chmod(filepath.Join(folder, "locked"), 0o755)) })
+	must(t, os.Chmod(folder, 0o555)) // it is this user's own, unless that is root
+	t.Cleanup(func() {
+		must(t, os.Chmod(folder, 0o755))
+		must(t, os.Chmod(filepath.Join(folder, "locked"), 0o755))
+	})
 	s := open(t, folder, "")
 	powerless(t, func() {
 		err := s.List(t.Context(), work.Range{}, func([]storage.Info) error { return nil })
