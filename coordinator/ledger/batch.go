@@ -56,7 +56,7 @@ func loadBatch(ctx context.Context, tx *sqlx.Tx, results []work.Result) (*batch,
 	const ordered = ` ORDER BY id FOR NO KEY UPDATE`
 	const lockItems = `
 		SELECT i.job_id AS job, i.id, i.kind, j.class, i.site, i.attempt, i.epoch,
-			j.source, j.target, j.options, i.spec, i.upload, coalesce(i.n, 0) AS n,
+			j.source, j.target, j.options, i.spec, i.upload, coalesce(i.n, 0) AS n, i.suspect,
 			i.state, i.objects_count AS amount, i.bytes, i.first_key AS firstkey
 		FROM items i
 		JOIN jobs j ON j.id = i.job_id
@@ -279,7 +279,7 @@ func (b *batch) count(row *openItem, outcomes []work.ObjectOutcome, objects []wo
 // u, and counts their objects. Aborts have none to count.
 func (b *batch) insert(row *openItem, v work.Verdict, u *upload, c *jobChange) {
 	for _, n := range v.Items {
-		born := newRow{item: n, job: row.Job, site: row.Site}
+		born := newRow{item: n, job: row.Job, site: row.Site, parent: row.ID}
 		switch n.Kind {
 		case work.Finish:
 			born.upload, born.waits = u, v.Upload != nil

@@ -28,20 +28,21 @@ type itemRow struct {
 	Objects []byte
 	Upload  sql.NullInt64 // in table uploads
 	N       int
+	Suspect bool
 }
 
 // itemColumns are the columns of an itemRow but its epoch, of items AS i and
 // jobs AS j.
 const itemColumns = `
 	i.job_id AS job, i.id, i.kind, j.class, i.site, i.attempt,
-	j.source, j.target, j.options, i.spec, i.objects, i.upload, coalesce(i.n, 0) AS n`
+	j.source, j.target, j.options, i.spec, i.objects, i.upload, coalesce(i.n, 0) AS n, i.suspect`
 
 // item decodes the row. Objects and options that were not read stay empty.
 func (r itemRow) item() (work.Item, error) {
 	it := work.Item{
 		Job: r.Job, ID: r.ID, Kind: r.Kind, Class: r.Class, Site: r.Site,
 		Epoch: r.Epoch, Attempt: r.Attempt, Source: r.Source, Target: r.Target,
-		N: r.N,
+		N: r.N, Suspect: r.Suspect,
 	}
 	if err := json.Unmarshal(r.Options, &it.Options); err != nil {
 		return work.Item{}, fmt.Errorf("read the options of job %d: %w", r.Job, err)
@@ -85,9 +86,10 @@ type newRow struct {
 	item   work.NewItem
 	job    work.JobID
 	site   string
-	agent  string  // whose result brought a row that is born done
-	upload *upload // of a part, a finish or an abort
-	waits  bool    // a finish, for its parts
+	agent  string      // whose result brought a row that is born done
+	parent work.ItemID // the item that it goes on from; 0: none
+	upload *upload     // of a part, a finish or an abort
+	waits  bool        // a finish, for its parts
 
 	id work.ItemID // set by insertItems
 }
@@ -162,20 +164,20 @@ func insertNamed(ctx context.Context, tx *sqlx.Tx, rows []newRow) error {
 	const query = `
 		INSERT INTO items (
 			id, job_id, kind, site, state, attempt, not_before, objects_count,
-			copied, skipped, failed, bytes, first_key, last_key, spec, objects, result, agent, upload, n, done_at)
+			copied, skipped, failed, bytes, first_key, last_key, spec, objects, result, agent, upload, n, suspect, parent, done_at)
 		SELECT
 			id, job_id, kind, site, state, attempt, now() + delay * interval '1 microsecond', objects_count,
 			copied, skipped, failed, bytes,
 			CASE WHEN objects_count > 0 THEN first_key END, CASE WHEN objects_count > 0 THEN last_key END,
 			nullif(spec, '')::jsonb, nullif(objects, '')::jsonb, nullif(result, '')::jsonb,
-			agent, nullif(upload, 0), nullif(n, 0), CASE WHEN state = 'done' THEN now() END
+			agent, nullif(upload, 0), nullif(n, 0), suspect, nullif(parent, 0), CASE WHEN state = 'done' THEN now() END
 		FROM unnest(
 			$1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::bigint[], $8::integer[],
 			$9::integer[], $10::integer[], $11::integer[], $12::bigint[], $13::bytea[], $14::bytea[],
-			$15::text[], $16::text[], $17::text[], $18::text[], $19::bigint[], $20::integer[])
+			$15::text[], $16::text[], $17::text[], $18::text[], $19::bigint[], $20::integer[], $21::boolean[], $22::bigint[])
 		AS new (
 			id, job_id, kind, site, state, attempt, delay, objects_count,
-			copied, skipped, failed, bytes, first_key, last_key, spec, objects, result, agent, upload, n)`
+			copied, skipped, failed, bytes, first_key, last_key, spec, objects, result, agent, upload, n, suspect, parent)`
 
 	if len(rows) == 0 {
 		return nil
@@ -191,7 +193,7 @@ func insertNamed(ctx context.Context, tx *sqlx.Tx, rows []newRow) error {
 		pq.Array(c.delays), pq.Array(c.counts), pq.Array(c.copied), pq.Array(c.skipped), pq.Array(c.failed),
 		pq.Array(c.bytes), pq.Array(c.first), pq.Array(c.last),
 		pq.Array(c.specs), pq.Array(c.objects), pq.Array(c.results), pq.Array(c.agents),
-		pq.Array(c.uploads), pq.Array(c.ns))
+		pq.Array(c.uploads), pq.Array(c.ns), pq.Array(c.suspects), pq.Array(c.parents))
 	if err != nil {
 		return fmt.Errorf("insert %d items: %w", len(rows), err)
 	}
@@ -200,7 +202,8 @@ func insertNamed(ctx context.Context, tx *sqlx.Tx, rows []newRow) error {
 
 // itemArrays are the columns of rows to insert.
 type itemArrays struct {
-	ids, jobs, delays, bytes, uploads             []int64
+	ids, jobs, delays, bytes, uploads, parents    []int64
+	suspects                                      []bool
 	kinds, sites, states, agents                  []string
 	attempts, counts, copied, skipped, failed, ns []int32
 	first, last                                   [][]byte
@@ -237,5 +240,6 @@ func (c *itemArrays) add(r newRow) error {
 	c.first, c.last = append(c.first, first), append(c.last, last)
 	c.specs, c.objects, c.results = append(c.specs, spec), append(c.objects, objects), append(c.results, result)
 	c.uploads, c.ns = append(c.uploads, upload), append(c.ns, int32(n.N))
+	c.suspects, c.parents = append(c.suspects, n.Suspect), append(c.parents, int64(r.parent))
 	return nil
 }

@@ -181,7 +181,7 @@ func handOn(ctx context.Context, tx *sqlx.Tx, job work.JobID, failed []takenFail
 			return fmt.Errorf("read the options of job %d: %w", job, err)
 		}
 		for _, n := range items {
-			fresh = append(fresh, newRow{item: n, job: job, site: r.Site})
+			fresh = append(fresh, newRow{item: n, job: job, site: r.Site, parent: r.ID})
 		}
 	}
 	if _, err := tx.ExecContext(ctx, write, pq.Array(ids), pq.Array(results), pq.Array(counts)); err != nil {

@@ -137,7 +137,7 @@ func (b *batch) updateJobs(ctx context.Context, tx *sqlx.Tx) error {
 	const query = `
 		WITH remarked AS (` + addRemarks + `)
 		UPDATE jobs j
-		SET started_at = coalesce(j.started_at, now()),
+		SET started_at = coalesce(j.started_at, now()), moved_at = now(),
 			planned = j.planned + u.planned, copied = j.copied + u.copied, skipped = j.skipped + u.skipped,
 			failed = j.failed + u.failed, retries = j.retries + u.retries,
 			planned_bytes = j.planned_bytes + u.planned_bytes, done_bytes = j.done_bytes + u.done_bytes,

@@ -26,6 +26,12 @@ type Error struct {
 	// Expired says that the credentials are no longer good: nothing will work,
 	// for any object, until they are renewed.
 	Expired bool
+	// Unreachable says that nobody answers where the store should be: nothing
+	// will work, for any object, until somebody does.
+	Unreachable bool
+	// Clash says that something else stands under the key than PutOptions.If
+	// asked for.
+	Clash bool
 }
 
 // Error says what was tried, where, and what went wrong.

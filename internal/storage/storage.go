@@ -180,6 +180,19 @@ type Meta struct {
 type PutOptions struct {
 	Meta Meta
 	Sums Sums // what the bytes must add up to, as vouched for by the source
+
+	// If says what must stand under the key for the object to be stored. It
+	// holds at the moment of storing, as far as the store can see to that.
+	If Condition
+}
+
+// A Condition is what must stand under a key for it to be written: nothing,
+// or a certain version. The zero Condition is always met. Where it is not, the
+// error has Clash set and nothing has changed. A store whose server knows no
+// conditions writes without them; Probe tells.
+type Condition struct {
+	Absent bool
+	ETag   string // as Stat names it
 }
 
 // Traits are what a store can and cannot do.

@@ -42,6 +42,10 @@ type Item struct {
 	Upload  *Upload      `json:"upload,omitempty"`  // kinds part, finish and abort
 	N       int          `json:"n,omitempty"`       // kind part: which one, from 1
 	Parts   []StoredPart `json:"parts,omitempty"`   // kind finish: all, in order
+
+	// Suspect says that agents may have died of it: it was handed out again and
+	// again, and nobody said what became of it.
+	Suspect bool `json:"suspect,omitempty"`
 }
 
 // Options are the choices of a job that its items carry.

@@ -37,8 +37,9 @@ type Result struct {
 	Gone     bool            `json:"gone,omitempty"`   // with a Fault of a part or a finish: the upload is no longer there
 	Fault    Fault           `json:"fault,omitempty"`
 	Error    string          `json:"error,omitempty"`
-	Moved    int64           `json:"moved,omitempty"` // payload bytes that crossed the agent or were copied by the server
-	At       time.Time       `json:"at"`              // when the agent finished
+	Silent   int             `json:"silent,omitempty"` // with a Fault: the agent did not touch the item, because so many deliveries before this one ended without a word
+	Moved    int64           `json:"moved,omitempty"`  // payload bytes that crossed the agent or were copied by the server
+	At       time.Time       `json:"at"`               // when the agent finished
 	TookMS   int64           `json:"took_ms"`
 }
 

@@ -52,6 +52,7 @@ type NewItem struct {
 	Range   *Range        // kind scan
 	Objects []Object      // kinds copy, begin and finish; of the last two exactly one
 	N       int           // kind part: which one, from 1
+	Suspect bool          // as in Item
 
 	// Outcomes, if set, makes the item Done at birth: a scan found that these
 	// objects need no copy, or cannot have one.
