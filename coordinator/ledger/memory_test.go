@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tranship/tranship/coordinator/ledger"
 	"github.com/tranship/tranship/coordinator/plan"
 	"github.com/tranship/tranship/internal/work"
 )
@@ -139,7 +141,7 @@ func (w *world) spoil(r *work.Result) {
 	case 2:
 		r.Epoch = w.rng.IntN(4)
 	case 3:
-		r.Job, r.Item = r.Job+work.JobID(w.rng.IntN(2)), r.Item+work.ItemID(w.rng.IntN(3)*1000)
+		r.Job, r.Item = r.Job+work.JobID(w.rng.IntN(3)*50), r.Item+work.ItemID(w.rng.IntN(2)*9000)
 	case 4:
 		r.Agent, r.Error = text, strings.Repeat(text, 100)
 	case 5:
@@ -188,6 +190,45 @@ func (w *world) garnish(r *work.Result) {
 			f.ETag = "odd \xff\x00"
 		case 3:
 			f.ModTime = time.Unix(int64(w.rng.IntN(3)), 0).In(time.FixedZone("odd", 3600))
+		}
+	}
+}
+
+// BenchmarkMemory measures the life of a job of 50 objects.
+func BenchmarkMemory(b *testing.B) {
+	ctx := context.Background()
+	keys := make([]string, 50)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("key %02d", i)
+	}
+	must := func(err error) {
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		m := ledger.NewMemory(nil)
+		j, _, err := m.CreateJob(ctx, newJob(), work.Idempotency{})
+		must(err)
+		for {
+			items, err := m.Claim(ctx, work.DefaultSite, 100)
+			must(err)
+			if len(items) == 0 {
+				break
+			}
+			for _, it := range items {
+				r := copiedResult(it, 0)
+				if it.Kind == work.Scan {
+					r = page(it, true, keys...)
+				}
+				_, err := m.Record(ctx, []work.Result{r}, decide)
+				must(err)
+			}
+		}
+		jobs, err := m.FinishJobs(ctx)
+		must(err)
+		if len(jobs) != 1 || jobs[0].ID != j.ID || jobs[0].Copied != 50 {
+			b.Fatalf("FinishJobs = %+v", jobs)
 		}
 	}
 }

@@ -114,7 +114,7 @@ func (w *world) work() {
 func (w *world) do(it work.Item) {
 	var results []work.Result
 	switch {
-	case !w.honest && w.rng.IntN(20) == 0:
+	case !w.honest && w.rng.IntN(20) == 0, w.odd && !w.honest && w.rng.IntN(8) == 0:
 		fault := []work.Fault{work.Transient, work.Denied}[w.rng.IntN(2)]
 		results = []work.Result{result(it, work.Result{Fault: fault, Error: "no"})}
 	case it.Kind == work.Scan:
