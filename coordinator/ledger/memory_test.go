@@ -31,7 +31,9 @@ func TestMemory(t *testing.T) {
 		t.Run(fmt.Sprintf("seed %d", seed+i), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, seed+i)
-			w.history(150)
+			w.history(120)
+			w.t.Logf("items by kind and state: %s", w.text(`SELECT string_agg(kind || ' ' || state || ' ' || n, ', ' ORDER BY kind, state)
+				FROM (SELECT kind, state, count(*) AS n FROM tranship.items GROUP BY kind, state) counted`))
 			w.settleDown()
 			w.finishAll()
 			w.abortAll()
@@ -41,17 +43,19 @@ func TestMemory(t *testing.T) {
 
 // history does things at random.
 func (w *world) history(steps int) {
-	w.odd, w.sites, w.decide = true, []string{work.DefaultSite, "elsewhere"}, slow
+	w.odd, w.window, w.sites, w.decide = true, 60, []string{work.DefaultSite, "elsewhere"}, slow
 	w.delay = func() time.Duration { return time.Duration(w.rng.IntN(4)) * time.Hour }
 	for len(w.jobs) < 2 {
 		w.newJob()
 	}
 	all := []func(){
-		w.hand, w.hand, w.work, w.work, w.work, w.work, w.collect, w.collect, w.collect, w.release, w.reconcile,
+		w.hand, w.hand, w.work, w.toil, w.toil, w.toil, w.collect, w.collect, w.collect, w.release, w.reconcile,
 		w.control, w.again, w.tidyUp, w.wait, w.wait, w.browse, w.newJob, w.cancel,
 	}
 	for range steps {
-		all[w.rng.IntN(len(all))]()
+		for range 1 + w.rng.IntN(3) {
+			all[w.rng.IntN(len(all))]()
+		}
 		_, err := w.FinishJobs(w.ctx())
 		w.must(err)
 		_, err = w.ActiveSites(w.ctx())
@@ -83,19 +87,29 @@ func (w *world) settleDown() {
 	w.decide, w.delay = decide, func() time.Duration { return 0 }
 }
 
+// toil has agents do items that were handed out one after the other.
+func (w *world) toil() {
+	if len(w.seen) > 0 {
+		i := w.rng.IntN(len(w.seen))
+		for _, it := range w.seen[i:min(i+12, len(w.seen))] {
+			w.do(it)
+		}
+	}
+}
+
 // wait lets some hours pass, or sets the clock back.
 func (w *world) wait() { w.advance(w.rng.IntN(30) - 6) }
 
 // newJob asks for a job, at times once more.
 func (w *world) newJob() {
-	if len(w.source) == 5 {
+	if len(w.source) == 6 {
 		return
 	}
 	n := newJob()
 	n.Name, n.SubmittedBy = "odd \x00\xff", []string{"", "me"}[w.rng.IntN(2)]
 	n.Site = append(w.sites, "")[w.rng.IntN(len(w.sites)+1)]
 	n.Class = append(work.Classes(), "")[w.rng.IntN(4)]
-	n.Options.MaxAttempts, n.Options.Split = 1+w.rng.IntN(3), 4+int64(w.rng.IntN(6))
+	n.Options.MaxAttempts, n.Options.Split = 1+w.rng.IntN(3), 3+int64(w.rng.IntN(6))
 	idem := work.Idempotency{Key: []string{"", "", "k"}[w.rng.IntN(3)], Hash: []byte{byte(w.rng.IntN(2))}}
 	j, created, _ := w.CreateJob(w.ctx(), n, idem)
 	if created {
@@ -151,7 +165,9 @@ func (w *world) spoil(r *work.Result) {
 	default:
 		for i := range r.Outcomes {
 			o := &r.Outcomes[i]
-			o.Reason, o.Proof, o.Error, o.Dropped = text, text, text, text+",tags"
+			if w.rng.IntN(2) == 0 {
+				o.Reason, o.Proof, o.Error, o.Dropped = text, text, text, text+",tags"
+			}
 		}
 	}
 }

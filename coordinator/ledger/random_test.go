@@ -26,6 +26,7 @@ type world struct {
 	odd    bool          // agents at times say what they never should
 	opened int           // uploads
 
+	window int // at most
 	sites  []string
 	decide decider
 	delay  func() time.Duration // whatever is waited for
@@ -34,7 +35,7 @@ type world struct {
 func newWorld(t *testing.T, seed uint64) *world {
 	return &world{
 		bench: setup(t), rng: rand.New(rand.NewPCG(seed, 1)), source: map[work.JobID][]string{},
-		sites: []string{work.DefaultSite}, decide: decide, delay: func() time.Duration { return 0 },
+		window: 20, sites: []string{work.DefaultSite}, decide: decide, delay: func() time.Duration { return 0 },
 	}
 }
 
@@ -92,7 +93,7 @@ func (w *world) keys(n int) []string {
 func (w *world) some() work.Item { return w.seen[w.rng.IntN(len(w.seen))] }
 
 // hand gives items to agents.
-func (w *world) hand() { w.seen = append(w.seen, w.claimAll(w.rng.IntN(20))...) }
+func (w *world) hand() { w.seen = append(w.seen, w.claimAll(w.rng.IntN(w.window))...) }
 
 // claimAll claims items of all sites.
 func (w *world) claimAll(window int) (all []work.Item) {
@@ -155,7 +156,7 @@ func (w *world) step(it work.Item) work.Result {
 		return r
 	case it.Kind == work.Abort:
 		return result(it, work.Result{})
-	case w.honest || w.rng.IntN(8) > 0:
+	case w.honest || w.rng.IntN(8) > 0 && (!w.odd || w.rng.IntN(4) > 0):
 		return stored(it)
 	case w.rng.IntN(2) == 0:
 		return gone(it)

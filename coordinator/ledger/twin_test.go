@@ -65,9 +65,23 @@ func both[T any](b *bench, what string, real T, err error, again func(m *ledger.
 	}
 	g, w := hourly(got, ledger.MemoryStart), hourly(real, b.twin.start.Add(-b.twin.advanced))
 	if !reflect.DeepEqual(g, w) {
-		b.t.Fatalf("%s in memory = %+v\nwant %+v", what, g, w)
+		b.t.Fatalf("%s in memory = %s\nwant %s", what, show(g), show(w))
 	}
 	return real, err
+}
+
+func show(v any) string {
+	if items, ok := v.([]work.Item); ok {
+		return string(must(json.Marshal(items)))
+	}
+	return fmt.Sprintf("%+v", v)
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }
 
 // A listing is a page of rows and where the next begins.
@@ -153,11 +167,11 @@ func equal[T comparable](t testing.TB, what string, got, want []T) {
 	for i := range max(len(got), len(want)) {
 		switch {
 		case i >= len(got):
-			t.Fatalf("%s %d is not in memory, want %+v", what, i+1, want[i])
+			t.Fatalf("%s %d is not in memory, want %#v", what, i+1, want[i])
 		case i >= len(want):
-			t.Fatalf("%s %d in memory is %+v, want none", what, i+1, got[i])
+			t.Fatalf("%s %d in memory is %#v, want none", what, i+1, got[i])
 		case got[i] != want[i]:
-			t.Fatalf("%s %d in memory is\n%+v, want\n%+v", what, i+1, got[i], want[i])
+			t.Fatalf("%s %d in memory is\n%#v, want\n%#v", what, i+1, got[i], want[i])
 		}
 	}
 }
@@ -222,7 +236,5 @@ func recode[T any](b *bench, text *string) {
 	}
 	var v T
 	b.must(json.Unmarshal([]byte(*text), &v))
-	out, err := json.Marshal(v)
-	b.must(err)
-	*text = string(out)
+	*text = string(must(json.Marshal(v)))
 }
