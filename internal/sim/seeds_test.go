@@ -1,0 +1,77 @@
+package sim
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"testing"
+
+	"github.com/tranship/tranship/coordinator/ledger/ledgertest"
+)
+
+func TestMain(m *testing.M) { ledgertest.Main(m) }
+
+// setting returns a number from the environment.
+func setting(t *testing.T, name string, usual uint64) (n uint64, set bool) {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return usual, false
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n, true
+}
+
+func long() bool { return os.Getenv("TRANSHIP_LONG") == "1" }
+
+// tell tells the story of a seed and says how to hear it again if it goes
+// wrong.
+func tell(t *testing.T, test string, seed uint64, l backend) *world {
+	t.Helper()
+	w, err := newWorld(t.Context(), seed, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if wrong := w.run(); wrong != "" {
+		t.Errorf("seed %d: %s\n\nagain: TRANSHIP_SEED=%d go test -run '^%s$' ./internal/sim\n\n%s", seed, wrong, seed, test, w.tale())
+	}
+	return w
+}
+
+// each tells many stories, as many at once as there are processors, until one
+// goes wrong.
+func each(t *testing.T, usual uint64, tell func(t *testing.T, seed uint64)) {
+	t.Helper()
+	if seed, set := setting(t, "TRANSHIP_SEED", 0); set {
+		tell(t, seed)
+		return
+	}
+	first, _ := setting(t, "TRANSHIP_FIRST_SEED", 1)
+	n, _ := setting(t, "TRANSHIP_SEEDS", usual)
+	var next atomic.Uint64
+	for i := range runtime.GOMAXPROCS(0) {
+		t.Run(fmt.Sprintf("part %d", i+1), func(t *testing.T) {
+			t.Parallel()
+			for seed := next.Add(1) - 1; seed < n && !t.Failed(); seed = next.Add(1) - 1 {
+				if tell(t, first+seed); t.Failed() {
+					next.Store(n) // the others need not go on
+				}
+			}
+		})
+	}
+}
+
+// The same stories on a real database, as many as time allows.
+func TestPostgres(t *testing.T) {
+	usual := uint64(2)
+	if long() {
+		usual = 24
+	}
+	each(t, usual, func(t *testing.T, seed uint64) { tell(t, "TestPostgres", seed, newPostgres(t)) })
+}
+
