@@ -309,9 +309,10 @@ func (l *life) Results(_ context.Context, limit int, _ time.Duration) (results [
 	if err != nil {
 		return nil, func(context.Context) error { return nil }, err
 	}
+	given := slices.Clone(results) // the collector keeps what it was given
 	return results, func(context.Context) error {
 		return l.call("ack results", func() error {
-			l.guard.acked(results)
+			l.guard.acked(given)
 			return l.queue.ackResults(seqs)
 		})
 	}, nil

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/tranship/tranship/coordinator/ledger"
 	"github.com/tranship/tranship/coordinator/ledger/ledgertest"
 )
 
@@ -64,6 +65,14 @@ func each(t *testing.T, usual uint64, tell func(t *testing.T, seed uint64)) {
 			}
 		})
 	}
+}
+
+func TestSeeds(t *testing.T) {
+	usual := uint64(300)
+	if long() {
+		usual = 5000
+	}
+	each(t, usual, func(t *testing.T, seed uint64) { tell(t, "TestSeeds", seed, ledger.NewMemory(nil)) })
 }
 
 // The same stories on a real database, as many as time allows.

@@ -60,9 +60,10 @@ type odds struct {
 
 // An actor takes its turn when it is its turn.
 type actor struct {
-	name string
-	step func()
-	busy bool // it is in the middle of a turn
+	name  string
+	step  func()
+	moves bool // it is an agent
+	busy  bool // it is in the middle of a turn
 }
 
 // newWorld begins a story: a source, a target and a job from one to the other.
@@ -156,8 +157,9 @@ func (w *world) calmDown() {
 func (w *world) step() {
 	w.pass(w.tick())
 	free := make([]*actor, 0, len(w.actors))
+	agents := w.rng.IntN(2) == 0 // they have the most to do
 	for _, a := range w.actors {
-		if !a.busy {
+		if !a.busy && (!agents || a.moves) {
 			free = append(free, a)
 		}
 	}
