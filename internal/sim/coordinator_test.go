@@ -131,7 +131,9 @@ func (l *life) wait(d time.Duration) {
 }
 
 // Failed implements the outages of dispatch and collect.
-func (l *life) Failed(context.Context, error) { l.wait(time.Duration(l.rng.IntN(5000)) * time.Millisecond) }
+func (l *life) Failed(context.Context, error) {
+	l.wait(time.Duration(l.rng.IntN(5000)) * time.Millisecond)
+}
 
 // Worked implements the outages of dispatch and collect.
 func (l *life) Worked() {}
@@ -222,6 +224,7 @@ func (l *life) ActiveSites(ctx context.Context) (sites []string, err error) {
 func (l *life) Claim(ctx context.Context, site string, window int) (items []work.Item, err error) {
 	err = l.call("claim", func() (err error) {
 		items, err = l.ledger.Claim(ctx, site, window)
+		l.guard.handed(items)
 		return err
 	})
 	if err != nil {
@@ -238,7 +241,10 @@ func (l *life) Release(ctx context.Context, items []work.Item) error {
 	for _, it := range items {
 		delete(l.claimed, it.ID)
 	}
-	return l.call("release", func() error { return l.ledger.Release(ctx, items) })
+	return l.call("release", func() error {
+		l.guard.released(items)
+		return l.ledger.Release(ctx, items)
+	})
 }
 
 // Record implements collect.Recorder.
@@ -270,5 +276,8 @@ func (l *life) Overdue(ctx context.Context, olderThan time.Duration, limit int) 
 
 // Requeued implements reconcile.Ledger.
 func (l *life) Requeued(ctx context.Context, items []work.Item) error {
-	return l.call("note what was lost", func() error { return l.ledger.Requeued(ctx, items) })
+	return l.call("note what was lost", func() error {
+		l.guard.requeued(items)
+		return l.ledger.Requeued(ctx, items)
+	})
 }

@@ -7,15 +7,15 @@
 // one goroutine and take their turns as one seeded generator says. So a seed
 // is a story that can be told again, step by step.
 //
-//	           ┌──────────── world: one generator, one clock ───────────┐
-//	 users ───▶│ coordinators c1, c2: the real parts, behind a gate     │
-//	           │     │ ▲           that refuses, forgets to answer,     │
-//	           │     ▼ │           kills or lets others go first        │
-//	           │  ledger.Memory, or Postgres                            │
-//	           │  queue: lost, repeated, reordered, late, restored      │
-//	 nature ──▶│  agents a1 … a3: die, freeze and come back, drain      │
-//	           │  source and target: change, fail, forget to answer     │
-//	           └────────────────────────────────────────────────────────┘
+//	          ┌──────────── world: one generator, one clock ───────────┐
+//	users ───▶│ coordinators c1, c2: the real parts, behind a gate     │
+//	          │     │ ▲           that refuses, forgets to answer,     │
+//	          │     ▼ │           kills or lets others go first        │
+//	          │  ledger.Memory, or Postgres                            │
+//	          │  queue: lost, repeated, reordered, late, restored      │
+//	nature ──▶│  agents a1 … a3: die, freeze and come back, drain      │
+//	          │  source and target: change, fail, forget to answer     │
+//	          └────────────────────────────────────────────────────────┘
 //
 // A story has two parts. First everything may go wrong. Then nothing does any
 // more, and the job must come to its end within a bounded number of steps.

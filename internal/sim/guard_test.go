@@ -12,6 +12,7 @@ type guard struct {
 	recorded map[int64]bool // results that a committed transaction was given
 	closed   map[work.ItemID]bool
 	dead     map[work.ItemID]bool
+	out      map[work.ItemID]int  // epochs of items that were handed out and neither given back nor closed
 	marks    map[*life][]*message // results that were there when a round of reconciling began
 
 	canceled bool
@@ -20,7 +21,7 @@ type guard struct {
 
 func newGuard(w *world) *guard {
 	return &guard{world: w, recorded: map[int64]bool{}, closed: map[work.ItemID]bool{},
-		dead: map[work.ItemID]bool{}, marks: map[*life][]*message{}}
+		dead: map[work.ItemID]bool{}, out: map[work.ItemID]int{}, marks: map[*life][]*message{}}
 }
 
 // good reports whether a result is good news only.
@@ -107,6 +108,7 @@ func (r *recording) check(who string, d decision) {
 	}
 	if v.State == work.Done || v.State == work.Dead {
 		r.closed[it.ID] = true
+		delete(r.out, it.ID)
 		r.dead[it.ID] = v.State == work.Dead
 	}
 }
@@ -131,6 +133,34 @@ func (g *guard) looked(l *life) {
 		if there := g.queue.results.find(m.seq); there == m {
 			g.breaks("items are taken for lost while a result waits: %s", m.subject)
 			return
+		}
+	}
+}
+
+// handed is told which items were claimed.
+func (g *guard) handed(items []work.Item) {
+	for _, it := range items {
+		if epoch, ok := g.out[it.ID]; ok {
+			g.breaks("item %d is claimed, though epoch %d of it was not given back", it.ID, epoch)
+		}
+		g.out[it.ID] = it.Epoch
+	}
+}
+
+// released is told which items were given back, requeued which were handed out
+// anew.
+func (g *guard) released(items []work.Item) {
+	for _, it := range items {
+		if g.out[it.ID] == it.Epoch {
+			delete(g.out, it.ID)
+		}
+	}
+}
+
+func (g *guard) requeued(items []work.Item) {
+	for _, it := range items {
+		if epoch, ok := g.out[it.ID]; ok {
+			g.out[it.ID] = max(epoch, it.Epoch)
 		}
 	}
 }

@@ -83,4 +83,3 @@ func TestPostgres(t *testing.T) {
 	}
 	each(t, usual, func(t *testing.T, seed uint64) { tell(t, "TestPostgres", seed, newPostgres(t)) })
 }
-

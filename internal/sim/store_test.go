@@ -101,11 +101,14 @@ func (s *source) add() {
 	if s.rng.IntN(20) == 0 {
 		key += "\x00\xff"
 	}
-	if o := s.objects[key]; o != nil && !o.gone {
-		return
+	o := s.objects[key]
+	if o == nil {
+		o = &object{made: map[work.Fault]int{}, late: s.job != 0, gone: true}
+		s.objects[key] = o
 	}
-	s.objects[key] = &object{made: map[work.Fault]int{}, late: s.job != 0}
-	s.renew(s.objects[key])
+	if o.gone {
+		s.renew(o)
+	}
 }
 
 // renew gives an object another version.
@@ -119,13 +122,18 @@ func (s *source) renew(o *object) {
 
 // sicken makes an object fail, for a while or for ever.
 func (s *source) sicken(o *object) {
-	passing := []work.Fault{work.Transient, work.Throttled, work.Corrupt, work.Internal, work.Denied}
-	lasting := []work.Fault{work.Denied, work.Unsupported, work.Invalid, work.Transient, work.Corrupt, work.Internal}
 	if s.rng.IntN(2) == 0 {
-		o.fault, o.until = passing[s.rng.IntN(len(passing))], s.within(4*time.Minute)
+		s.ail(o)
 		return
 	}
+	lasting := []work.Fault{work.Denied, work.Unsupported, work.Invalid, work.Transient, work.Corrupt, work.Internal}
 	o.fault, o.until = lasting[s.rng.IntN(len(lasting))], time.Time{}
+}
+
+// ail makes an object fail for a while.
+func (s *source) ail(o *object) {
+	passing := []work.Fault{work.Transient, work.Throttled, work.Corrupt, work.Internal, work.Denied}
+	o.fault, o.until = passing[s.rng.IntN(len(passing))], s.within(10*time.Minute)
 }
 
 // heal ends what is not for ever.
@@ -156,8 +164,10 @@ func (s *source) change() {
 	switch n := s.rng.IntN(12); {
 	case n == 0:
 		s.add()
+	case n < 3 && o.fault == "":
+		s.ail(o)
 	case !o.lively:
-	case n == 1:
+	case n == 3:
 		o.gone = true
 	default:
 		s.renew(o)

@@ -116,9 +116,12 @@ func (w *world) rollOdds() odds {
 // run tells the story to its end. It returns what was broken, empty if nothing
 // was.
 func (w *world) run() string {
-	for range chaosSteps/4 + w.rng.IntN(chaosSteps*3/4) {
+	for n := range chaosSteps/4 + w.rng.IntN(chaosSteps*3/4) {
 		if w.step(); w.wrong != "" {
 			return w.wrong
+		}
+		if n%16 == 0 && w.rng.IntN(3) == 0 && w.over() {
+			break // little more can happen
 		}
 	}
 	w.calmDown()
