@@ -72,7 +72,7 @@ var mistakes = []mistake{
 	}}, "and has the failure"},
 	{"a result of a canceled job counts", []edit{
 		{"coordinator/ledger/memoryrecord.go", "(closed || j.State.Open())", "(closed || j.ID > 0)"},
-		{"coordinator/ledger/memoryrecord.go", "it == nil || !it.isOpen() ||", "it == nil || !it.isOpen() && it.state != work.ItemCanceled ||"},
+		{"coordinator/ledger/memoryrecord.go", "it == nil || !it.isOpen() ||", "it == nil || !it.isOpen() && it.job.State != work.Canceled ||"},
 		{"coordinator/ledger/memoryrecord.go", "		case !it.job.State.Open() && it.kind != work.Abort:\n			continue\n", ""},
 		{"coordinator/ledger/memoryrecord.go", "State: it.state, Amount", "State: max(it.state, work.Queued), Amount"},
 	}, "its job is canceled"},

@@ -75,6 +75,27 @@ func TestSeeds(t *testing.T) {
 	each(t, usual, func(t *testing.T, seed uint64) { tell(t, "TestSeeds", seed, ledger.NewMemory(nil)) })
 }
 
+// A seed is a story: told twice, it is the same.
+func TestStoriesRepeat(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(10) {
+		first := tell(t, "TestStoriesRepeat", seed, ledger.NewMemory(nil)).events
+		second := tell(t, "TestStoriesRepeat", seed, ledger.NewMemory(nil)).events
+		for i := range max(len(first), len(second)) {
+			if i >= min(len(first), len(second)) || first[i] != second[i] {
+				t.Fatalf("seed %d: event %d differs:\n%s\n%s", seed, i, at(first, i), at(second, i))
+			}
+		}
+	}
+}
+
+func at(events []string, i int) string {
+	if i < len(events) {
+		return events[i]
+	}
+	return "(the story is over)"
+}
+
 // The same stories on a real database, as many as time allows.
 func TestPostgres(t *testing.T) {
 	usual := uint64(2)
