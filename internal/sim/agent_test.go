@@ -122,6 +122,7 @@ type hand struct {
 	is       object
 	outcomes []work.ObjectOutcome
 	result   *work.Result // to be reported
+	moved    int64        // bytes
 	uploaded bool         // the result opens an upload
 	then     func()       // after the report
 
@@ -167,6 +168,9 @@ func (h *hand) drop() {
 func (h *hand) say(r work.Result, then func()) {
 	r.Job, r.Item, r.Kind, r.Epoch = h.item.Job, h.item.ID, h.item.Kind, h.epoch
 	r.At, r.TookMS = h.now, h.world.next() // by which the guard knows it
+	if r.Kind != work.Scan {
+		r.Moved = h.moved
+	}
 	h.result, h.then = &r, then
 	h.next = h.report
 }

@@ -55,6 +55,7 @@ func (h *hand) read() {
 // write stores what was read, perhaps much later.
 func (h *hand) write() {
 	key := h.object().Key
+	h.moved += h.is.size
 	switch {
 	case !h.target.put(key, h.is.version, h.is.size, h.seen):
 		h.source.blame(key, work.Transient)
@@ -132,6 +133,7 @@ func (h *hand) writePart() {
 		return
 	}
 	u.parts[h.item.N] = h.is.version
+	h.moved += partSize
 	if h.chance(h.odds.unheard) {
 		h.source.blame(h.object().Key, work.Transient)
 		h.fail(work.Transient, "simulated: not told")

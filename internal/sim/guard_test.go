@@ -15,6 +15,7 @@ type guard struct {
 	out      map[work.ItemID]int  // epochs of items that were handed out and neither given back nor closed
 	marks    map[*life][]*message // results that were there when a round of reconciling began
 
+	moved    int64 // bytes, of results that count
 	canceled bool
 	frozen   work.Counts // when the job was canceled
 }
@@ -105,6 +106,9 @@ func (r *recording) check(who string, d decision) {
 		r.breaks("a result of item %d counts though its job is canceled", it.ID)
 	case r.closed[it.ID]:
 		r.breaks("item %d is decided on though it is closed", it.ID)
+	}
+	if it.Kind == res.Kind && it.Kind != work.Abort {
+		r.moved += res.Moved
 	}
 	if v.State == work.Done || v.State == work.Dead {
 		r.closed[it.ID] = true

@@ -71,7 +71,7 @@ func (w *world) judge() {
 		w.judgeObject(j, key, rows[key], failures[key])
 	}
 	for _, id := range slices.Sorted(maps.Keys(w.target.uploads)) {
-		if u := w.target.uploads[id]; u.open && u.recorded && u.refusals < maxAttempts {
+		if u := w.target.uploads[id]; u.open && u.recorded && u.refusals < w.attempts {
 			w.breaks("upload %s of %q is left at the target", id, u.key)
 		}
 	}
@@ -83,6 +83,10 @@ func (w *world) judgeEnd(j work.Job, rows map[string][]work.ObjectRow) {
 	for _, all := range rows {
 		for _, r := range all {
 			is.Planned++
+			is.PlannedBytes += r.Size
+			if r.Outcome != work.Failed {
+				is.DoneBytes += r.Size
+			}
 			switch r.Outcome {
 			case work.Copied:
 				is.Copied++
@@ -95,8 +99,9 @@ func (w *world) judgeEnd(j work.Job, rows map[string][]work.ObjectRow) {
 			}
 		}
 	}
-	if c := j.Counts; c.Planned != is.Planned || c.Copied != is.Copied || c.Skipped != is.Skipped || c.Failed != is.Failed {
-		w.breaks("the job counts %+v, there are %+v", c, is)
+	is.Retries, is.MovedBytes = j.Retries, w.guard.moved // how often is up to what happened
+	if j.Counts != is {
+		w.breaks("the job counts %+v, there are %+v", j.Counts, is)
 	}
 	want := work.Succeeded
 	if is.Failed > 0 {
@@ -160,9 +165,9 @@ func (w *world) judgeFailure(key string, o *object, f work.Failure) {
 		w.breaks("%q failed as %s, which never happened: %s", key, f.Fault, f.Message)
 	case f.Fault == work.Throttled:
 		w.breaks("%q was given up because a store asked to slow down: %s", key, f.Message)
-	case f.Fault.Retryable() && tries < maxAttempts:
+	case f.Fault.Retryable() && tries < w.attempts:
 		w.breaks("%q was given up as %s after %d tries: %s", key, f.Fault, tries, f.Message)
-	case f.Fault.Retryable() && f.Attempts < maxAttempts && !strings.HasPrefix(f.Message, "part "):
+	case f.Fault.Retryable() && f.Attempts < w.attempts && !strings.HasPrefix(f.Message, "part "):
 		w.breaks("%q was given up as %s at attempt %d: %s", key, f.Fault, f.Attempts, f.Message)
 	}
 }

@@ -10,9 +10,8 @@ import (
 )
 
 const (
-	splitSize   = 8 // bytes from which an object is big
-	partSize    = 4
-	maxAttempts = 3
+	splitSize = 8 // bytes from which an object is big
+	partSize  = 4
 )
 
 // An object of the source. Its versions are numbers that only grow.

@@ -41,8 +41,10 @@ type world struct {
 	coords []*coordinator
 	guard  *guard
 	job    work.JobID
-	depth  int
-	serial int64 // of results and uploads
+	// How often an object may be tried.
+	attempts int
+	depth    int
+	serial   int64 // of results and uploads
 }
 
 // odds are how often what goes wrong, in one story.
@@ -78,7 +80,8 @@ func newWorld(ctx context.Context, seed uint64, ledger backend) (*world, error) 
 	w.source, w.target = newStores(w)
 	w.guard = newGuard(w)
 	options := work.DefaultOptions()
-	options.Split, options.MaxAttempts = splitSize, maxAttempts
+	w.attempts = 1 + w.rng.IntN(4)
+	options.Split, options.MaxAttempts = splitSize, w.attempts
 	job, _, err := ledger.CreateJob(ctx, work.NewJob{
 		Name: "story", Source: "sim://source", Target: "sim://target", Site: site, Options: options, SubmittedBy: "sim",
 	}, work.Idempotency{})
