@@ -11,20 +11,33 @@ import (
 	"github.com/tranship/tranship/internal/work"
 )
 
-// Retry has failed objects tried again as a Ledger does, but all of them in
-// one go however many there are.
+// Retry has failed objects tried again as a Ledger does.
 func (m *Memory) Retry(_ context.Context, q work.RetryQuery, who string) (objects int64, err error) {
 	now := m.begin()
 	defer m.mu.Unlock()
+	for {
+		n, err := m.retrySome(now, q, who, objects == 0)
+		if err != nil {
+			return objects, fmt.Errorf("retry failures of job %d: %w", q.Job, err)
+		}
+		if n == 0 {
+			return objects, nil
+		}
+		objects += n
+	}
+}
+
+// retrySome takes up some failures, and at the first step dead scans.
+func (m *Memory) retrySome(now time.Time, q work.RetryQuery, who string, first bool) (objects int64, err error) {
 	j := m.job(q.Job)
 	switch {
 	case j == nil:
-		return 0, fmt.Errorf("retry failures of job %d: %w", q.Job, work.ErrNoJob)
+		return 0, work.ErrNoJob
 	case j.State == work.Canceled:
-		return 0, fmt.Errorf("retry failures of job %d: %w: it is %s", q.Job, work.ErrState, j.State)
+		return 0, fmt.Errorf("%w: it is %s", work.ErrState, j.State)
 	}
 	var scans int64
-	if q.Fault == "" && q.Prefix == "" {
+	if first && q.Fault == "" && q.Prefix == "" {
 		scans = j.reviveScans(now)
 	}
 	failed := j.takeFailures(q)
@@ -33,7 +46,7 @@ func (m *Memory) Retry(_ context.Context, q work.RetryQuery, who string) (object
 		return 0, nil
 	}
 	if err := m.handOn(now, j, failed); err != nil {
-		return 0, fmt.Errorf("retry failures of job %d: %w", q.Job, err)
+		return 0, err
 	}
 	j.Failed -= objects
 	j.Retries += objects
@@ -59,11 +72,11 @@ func (j *memoryJob) reviveScans(now time.Time) (n int64) {
 	return n
 }
 
-// takeFailures removes the failures that the query selects and returns them by
-// item and position.
+// takeFailures removes some failures that the query selects and returns them
+// by item and position.
 func (j *memoryJob) takeFailures(q work.RetryQuery) (failed []takenFailure) {
 	j.failures = slices.DeleteFunc(j.failures, func(f memoryFailure) bool {
-		if q.Fault != "" && f.Fault != q.Fault || !strings.HasPrefix(f.Key, q.Prefix) {
+		if len(failed) == retryBatch || q.Fault != "" && f.Fault != q.Fault || !strings.HasPrefix(f.Key, q.Prefix) {
 			return false
 		}
 		failed = append(failed, takenFailure{f.Item, f.position, f.Fault})

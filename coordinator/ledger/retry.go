@@ -107,6 +107,9 @@ func reviveScans(ctx context.Context, tx *sqlx.Tx, job work.JobID) (int64, error
 	return res.RowsAffected()
 }
 
+// retryBatch bounds the failures that one transaction takes up.
+const retryBatch = 5000
+
 // A takenFailure is a failed object that is to be tried again.
 type takenFailure struct {
 	Item     work.ItemID
@@ -124,7 +127,7 @@ func takeFailures(ctx context.Context, tx *sqlx.Tx, q work.RetryQuery, last int6
 			WHERE job_id = $1 AND id <= $4 AND ($2 = '' OR fault = $2)
 			AND substring(key FOR octet_length($3::bytea)) = $3::bytea
 			ORDER BY id
-			LIMIT 5000
+			LIMIT $5
 		), gone AS (
 			DELETE FROM failures f USING few WHERE f.id = few.id
 			RETURNING f.item_id, f.position, f.fault
@@ -132,7 +135,7 @@ func takeFailures(ctx context.Context, tx *sqlx.Tx, q work.RetryQuery, last int6
 		SELECT item_id AS item, position, fault FROM gone ORDER BY item_id, position`
 
 	var failed []takenFailure
-	err := tx.SelectContext(ctx, &failed, query, q.Job, string(q.Fault), []byte(q.Prefix), last)
+	err := tx.SelectContext(ctx, &failed, query, q.Job, string(q.Fault), []byte(q.Prefix), last, retryBatch)
 	return failed, err
 }
 
