@@ -171,6 +171,10 @@ func (h *hand) say(r work.Result, then func()) {
 	if r.Kind != work.Scan {
 		r.Moved = h.moved
 	}
+	if h.chance(h.odds.nonsense) {
+		h.nonsense(&r)
+		h.logf("%s: item %d: result %d is nonsense", h.name, h.item.ID, r.TookMS)
+	}
 	h.result, h.then = &r, then
 	h.next = h.report
 }

@@ -167,8 +167,8 @@ func (h *hand) lookWhole() {
 
 // commit puts the parts together, or finds that it was done before.
 func (h *hand) commit() {
-	o, id := h.object(), h.item.Upload.ID
-	ok, gone := h.target.commit(id, h.item.Parts, h.seen)
+	o := h.object()
+	ok, gone := h.target.commit(*h.item.Upload, h.item.Parts, h.seen)
 	switch {
 	case gone && h.again && h.target.stat(o.Key) == h.is.version:
 		h.outcome(work.ObjectOutcome{Outcome: work.Copied, Reason: "present", Checksum: proof(h.is.version)})

@@ -91,8 +91,7 @@ func (l *life) die() {
 // call is the gate between a life and the ledger or the queue.
 func (l *life) call(what string, do func() error) error {
 	if l.chance(l.odds.freeze) {
-		l.logf("%s: held up before it can %s", l.name, what)
-		l.others()
+		l.heldUp("before it can " + what)
 	}
 	switch {
 	case l.dead:
@@ -106,8 +105,7 @@ func (l *life) call(what string, do func() error) error {
 	}
 	err := do()
 	if l.chance(l.odds.freeze) {
-		l.logf("%s: held up after it did %s", l.name, what)
-		l.others()
+		l.heldUp("after it did " + what)
 	}
 	switch {
 	case l.dead:
@@ -122,6 +120,14 @@ func (l *life) call(what string, do func() error) error {
 		return errUnheard
 	}
 	return nil
+}
+
+// heldUp lets others go first.
+func (l *life) heldUp(when string) {
+	if l.depth < deepest {
+		l.logf("%s: held up %s", l.name, when)
+		l.others()
+	}
 }
 
 // wait lets others go on for a while.

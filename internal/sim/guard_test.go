@@ -9,6 +9,7 @@ import (
 // A guard stands between the parts and watches what they do to each other.
 type guard struct {
 	*world
+	mad      map[int64]bool // results that are nonsense
 	recorded map[int64]bool // results that a committed transaction was given
 	closed   map[work.ItemID]bool
 	dead     map[work.ItemID]bool
@@ -21,7 +22,7 @@ type guard struct {
 }
 
 func newGuard(w *world) *guard {
-	return &guard{world: w, recorded: map[int64]bool{}, closed: map[work.ItemID]bool{},
+	return &guard{world: w, mad: map[int64]bool{}, recorded: map[int64]bool{}, closed: map[work.ItemID]bool{},
 		dead: map[work.ItemID]bool{}, out: map[work.ItemID]int{}, marks: map[*life][]*message{}}
 }
 
@@ -82,10 +83,10 @@ func (r *recording) commit(who string) {
 	for _, res := range r.results {
 		r.recorded[res.TookMS] = true
 		if u := res.Upload; res.Kind == work.Begin && res.Fault == "" && u != nil {
-			r.target.uploads[u.ID].recorded = true
+			r.target.uploads[u.ID].recorded = true // also of one that is nonsense otherwise
 		}
 		_, decided := r.decided[res.TookMS]
-		if res.Kind == work.Copy && good(res) && !decided && !closedBefore[res.Item] && !r.closed[res.Item] && !r.canceled {
+		if res.Kind == work.Copy && good(res) && !decided && !r.mad[res.TookMS] && !closedBefore[res.Item] && !r.closed[res.Item] && !r.canceled {
 			r.breaks("a success of item %d, epoch %d, was not counted though the item is open", res.Item, res.Epoch)
 		}
 	}
@@ -98,7 +99,7 @@ func (r *recording) check(who string, d decision) {
 	}
 	r.logf("%s: item %d %s epoch %d: result %d makes it %s, %d new items", who, it.ID, it.Kind, it.Epoch, res.TookMS, v.State, len(v.Items))
 	switch {
-	case strings.Contains(res.Error, "could not be recorded"):
+	case strings.Contains(res.Error, "could not be recorded") && it.Kind == res.Kind && !r.mad[res.TookMS]:
 		r.breaks("a result of item %d was refused: %s", it.ID, res.Error)
 	case it.Kind == res.Kind && !good(res) && res.Epoch < it.Epoch:
 		r.breaks("a failure of item %d, epoch %d, counts though its epoch is %d", it.ID, res.Epoch, it.Epoch)

@@ -75,6 +75,12 @@ func (l *life) retry() (work.Job, error) {
 	case 1:
 		q.Prefix = string(rune('a' + l.rng.IntN(4)))
 	}
+	return l.retries(q)
+}
+
+func (l *life) retryAll() (work.Job, error) { return l.retries(work.RetryQuery{Job: l.job}) }
+
+func (l *life) retries(q work.RetryQuery) (work.Job, error) {
 	n, err := l.ledger.Retry(l.ctx, q, "user")
 	if err != nil {
 		return work.Job{}, err

@@ -196,7 +196,11 @@ func (q *queue) takeResults(limit int) (results []work.Result, seqs []uint64) {
 		m.due = q.now.Add(resultWait)
 		r, err := work.DecodeResult(m.body)
 		if err != nil {
-			q.breaks("a result cannot be read: %v", err)
+			if len(q.guard.mad) == 0 {
+				q.breaks("a result cannot be read: %v", err)
+			}
+			q.logf("queue: %s put aside: %v", m.subject, err)
+			q.results.remove(m.seq)
 			break
 		}
 		_, r.Agent, _, _, err = work.SplitResultSubject(m.subject)

@@ -255,12 +255,12 @@ func (t *target) sweep(key string) {
 }
 
 // commit makes an object of an upload, under the same condition as put.
-func (t *target) commit(id string, parts []work.StoredPart, seen int) (ok, gone bool) {
-	u := t.uploads[id]
+func (t *target) commit(up work.Upload, parts []work.StoredPart, seen int) (ok, gone bool) {
+	id, u := up.ID, t.uploads[up.ID]
 	if u == nil || !u.open {
 		return false, true
 	}
-	if n := (work.Upload{Part: partSize}).Parts(u.size); len(parts) != n || len(u.parts) != n {
+	if n := up.Parts(u.size); len(parts) != n || len(u.parts) != n {
 		t.breaks("upload %s is finished with %d parts, has %d, needs %d", id, len(parts), len(u.parts), n)
 		return false, false
 	}

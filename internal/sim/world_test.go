@@ -58,6 +58,7 @@ type odds struct {
 	storm           float64 // loss of a stream, in a step of nature
 	jump            float64 // of a clock
 	meddle          float64 // of users
+	nonsense        float64 // of an agent, in a result
 }
 
 // An actor takes its turn when it is its turn.
@@ -112,33 +113,65 @@ func (w *world) rollOdds() odds {
 	}
 	return odds{
 		refuse: p(0.1), unheard: p(0.1), die: p(0.02), freeze: p(0.15), lose: p(0.05), repeat: p(0.1),
-		agentDie: p(0.02), agentFreeze: p(0.05), change: p(0.3), storm: p(0.1), jump: p(0.2), meddle: p(0.1),
+		agentDie: p(0.02), agentFreeze: p(0.05), change: p(0.3), storm: p(0.1), jump: p(0.2), meddle: p(0.1), nonsense: p(0.02),
 	}
 }
 
 // run tells the story to its end. It returns what was broken, empty if nothing
 // was.
 func (w *world) run() string {
-	for n := range chaosSteps/4 + w.rng.IntN(chaosSteps*3/4) {
-		if w.step(); w.wrong != "" {
-			return w.wrong
-		}
-		if n%16 == 0 && w.rng.IntN(3) == 0 && w.over() {
-			break // little more can happen
-		}
-	}
+	troubles := w.odds
+	w.goWrong()
 	w.calmDown()
+	if w.settles() && w.wrong == "" && w.rng.IntN(4) == 0 && w.again() {
+		w.calm, w.odds = false, troubles
+		w.goWrong()
+		w.calmDown()
+		w.settles()
+	}
+	return w.wrong
+}
+
+// goWrong is the part of a story in which everything may.
+func (w *world) goWrong() {
+	for n := range chaosSteps/4 + w.rng.IntN(chaosSteps*3/4) {
+		if w.wrong != "" || n%16 == 0 && w.rng.IntN(3) == 0 && w.over() {
+			return // little more can happen
+		}
+		w.step()
+	}
+}
+
+// settles is the part in which the job must come to its end.
+func (w *world) settles() bool {
 	for n := range calmSteps {
 		if w.step(); w.wrong != "" {
-			return w.wrong
+			return false
 		}
 		if n%16 == 0 && w.over() {
 			w.judge()
-			return w.wrong
+			return w.wrong == ""
 		}
 	}
 	w.stuck()
-	return w.wrong
+	return false
+}
+
+// again has everything tried again that failed, some of which may work now. It
+// reports false if there is nothing.
+func (w *world) again() bool {
+	for _, key := range w.source.keys() {
+		if w.rng.IntN(2) == 0 {
+			w.source.objects[key].fault = ""
+		}
+	}
+	l := w.coords[0].alive()
+	if l == nil || w.guard.canceled {
+		return false
+	}
+	l.command("retry", l.retryAll)
+	j, err := w.ledger.Job(w.ctx, w.job)
+	return err == nil && j.State.Open()
 }
 
 // calmDown ends all troubles but those of objects that can never be copied.
