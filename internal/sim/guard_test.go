@@ -111,9 +111,11 @@ func (r *recording) check(who string, d decision) {
 	if it.Kind == res.Kind && it.Kind != work.Abort {
 		r.moved += res.Moved
 	}
+	if v.State != work.Queued {
+		delete(r.out, it.ID)
+	}
 	if v.State == work.Done || v.State == work.Dead {
 		r.closed[it.ID] = true
-		delete(r.out, it.ID)
 		r.dead[it.ID] = v.State == work.Dead
 	}
 }

@@ -115,12 +115,12 @@ var mistakes = []mistake{
 		"coordinator/plan/scan.go",
 		"	case Early(item, r) || late(*item.Range, *r.Page):\n",
 		"	case Early(item, r):\n",
-	}}, "outcomes:"},
+	}}, "outcomes:|failed twice"},
 	{"what lies before the cursor is planned again", []edit{{
 		"coordinator/plan/scan.go",
 		"	for len(found) > 0 && found[0].Key <= cursor {\n",
 		"	for false {\n",
-	}}, "outcomes:"},
+	}}, "outcomes:|failed twice"},
 	{"what a scan leaves over is dropped", []edit{{
 		"coordinator/plan/scan.go",
 		"		for _, r := range rest(*item.Range, page) {\n",
@@ -130,7 +130,7 @@ var mistakes = []mistake{
 		"coordinator/plan/scan.go",
 		"	left := *item.Range\n",
 		"	left := work.Range{Upto: item.Range.Upto}\n",
-	}}, "outcomes:"},
+	}}, "outcomes:|failed twice"},
 	{"a store that asks to slow down costs an attempt", []edit{{
 		"coordinator/plan/plan.go",
 		"	if f == work.Throttled {\n		return attempt\n	}\n",

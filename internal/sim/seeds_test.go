@@ -70,7 +70,7 @@ func each(t *testing.T, usual uint64, tell func(t *testing.T, seed uint64)) {
 func TestSeeds(t *testing.T) {
 	usual := uint64(300)
 	if long() {
-		usual = 5000
+		usual = 10000
 	}
 	each(t, usual, func(t *testing.T, seed uint64) { tell(t, "TestSeeds", seed, ledger.NewMemory(nil)) })
 }
