@@ -64,7 +64,7 @@ var mistakes = []mistake{
 		"coordinator/ledger/batch.go",
 		"	c.copied += int64(t.copied)\n",
 		"	c.copied += 2 * int64(t.copied)\n",
-	}}, "its counters do not add up"},
+	}}, "its counters do not add up|the balance does not hold"},
 	{"a failed object has no failure", []edit{{
 		"coordinator/ledger/batch.go",
 		"		b.addFailures(row.Job, row.ID, -1, v.Outcomes, row.item.Objects, row.Attempt, agent)\n",
