@@ -10,6 +10,7 @@ import (
 
 	"github.com/tranship/tranship/coordinator/ledger"
 	"github.com/tranship/tranship/coordinator/ledger/ledgertest"
+	"github.com/tranship/tranship/internal/work"
 )
 
 func TestMain(m *testing.M) { ledgertest.Main(m) }
@@ -103,4 +104,40 @@ func TestPostgres(t *testing.T) {
 		usual = 24
 	}
 	each(t, usual, func(t *testing.T, seed uint64) { tell(t, "TestPostgres", seed, newPostgres(t)) })
+}
+
+// Where nothing goes wrong, nothing fails and nothing is written twice, however
+// slow the agents are. An item whose result comes at the wrong moment may be
+// handed out twice: that finds the objects at the target. It may sweep away the
+// upload that the first begin has opened, which costs an attempt.
+func TestNothingGoesWrong(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(40) {
+		w, err := newWorld(t.Context(), seed, ledger.NewMemory(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w.attempts == 1 {
+			continue
+		}
+		for _, o := range w.source.objects {
+			o.fault = ""
+		}
+		w.calmDown()
+		if !w.settles() {
+			t.Fatalf("seed %d: %s\n%s", seed, w.wrong, w.tale())
+		}
+		j, err := w.ledger.Job(t.Context(), w.job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if j.State != work.Succeeded {
+			t.Errorf("seed %d: the job is %s", seed, j.State)
+		}
+		for key, c := range w.target.objects {
+			if c.writes > 1 {
+				t.Errorf("seed %d: %q was written %d times", seed, key, c.writes)
+			}
+		}
+	}
 }
