@@ -26,7 +26,7 @@ type agent struct {
 
 func newAgent(w *world, name string) *agent {
 	a := &agent{world: w, name: name}
-	w.actors = append(w.actors, &actor{name: name, step: a.step, moves: true})
+	w.actors = append(w.actors, &actor{name: name, step: a.step, agent: true})
 	return a
 }
 

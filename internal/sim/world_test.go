@@ -22,7 +22,6 @@ const (
 // A world is all that there is in a story. Everything in it happens one after
 // the other.
 type world struct {
-	seed   uint64
 	rng    *rand.Rand
 	ctx    context.Context
 	now    time.Time
@@ -41,10 +40,10 @@ type world struct {
 	coords []*coordinator
 	guard  *guard
 	job    work.JobID
-	// How often an object may be tried.
-	attempts int
-	depth    int
-	serial   int64 // of results and uploads
+	depth  int   // of calls that are held up
+	serial int64 // of results and uploads
+
+	attempts int // at most, at an object
 }
 
 // odds are how often what goes wrong, in one story.
@@ -65,14 +64,14 @@ type odds struct {
 type actor struct {
 	name  string
 	step  func()
-	moves bool // it is an agent
+	agent bool
 	busy  bool // it is in the middle of a turn
 }
 
 // newWorld begins a story: a source, a target and a job from one to the other.
 func newWorld(ctx context.Context, seed uint64, ledger backend) (*world, error) {
 	w := &world{
-		seed: seed, rng: rand.New(rand.NewPCG(seed, 7)), ctx: ctx, ledger: ledger,
+		rng: rand.New(rand.NewPCG(seed, 7)), ctx: ctx, ledger: ledger,
 		now: time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC),
 	}
 	w.began = w.now
@@ -198,7 +197,7 @@ func (w *world) step() {
 	free := make([]*actor, 0, len(w.actors))
 	agents := w.rng.IntN(2) == 0 // they have the most to do
 	for _, a := range w.actors {
-		if !a.busy && (!agents || a.moves) {
+		if !a.busy && (!agents || a.agent) {
 			free = append(free, a)
 		}
 	}
@@ -244,7 +243,7 @@ func (w *world) pass(d time.Duration) {
 
 func (w *world) chance(p float64) bool { return p > 0 && w.rng.Float64() < p }
 
-// before returns a moment within d from now.
+// within returns a moment of the next d.
 func (w *world) within(d time.Duration) time.Time {
 	return w.now.Add(time.Duration(w.rng.Int64N(int64(d))))
 }
