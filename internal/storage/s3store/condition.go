@@ -34,6 +34,7 @@ func (s *Store) under(ctx context.Context, c storage.Condition, refuses *atomic.
 	} else {
 		r.header["If-Match"] = []string{quote(c.ETag)}
 	}
+	r.check = func(ctx context.Context) error { return s.meets(ctx, strings.TrimPrefix(r.key, s.prefix), c) }
 	answer, body, err := s.roundTrip(ctx, r)
 	if f := faultOf(err); s.client.amazon || f != work.Unsupported && f != work.Invalid {
 		return answer, body, clashed(err, c)
@@ -41,12 +42,28 @@ func (s *Store) under(ctx context.Context, c storage.Condition, refuses *atomic.
 	if !rewind() {
 		return nil, nil, s.suspect(ctx, err)
 	}
-	r.header = plain
+	r.header, r.check = plain, nil
 	answer, body, err = s.roundTrip(ctx, r)
 	if err == nil {
 		refuses.Store(true)
 	}
 	return answer, body, err
+}
+
+// meets looks whether a condition is met, after the connection broke: a server
+// that refuses a body may hang up before it is heard.
+func (s *Store) meets(ctx context.Context, key string, c storage.Condition) error {
+	now, err := s.head(ctx, key, http.Header{})
+	missing := faultOf(err) == work.NotFound && !noBucket(err)
+	switch {
+	case err != nil && !missing:
+		return nil // it is not known
+	case missing && c.ETag != "":
+		return &clash{refuse(work.SrcChanged, "version %q is gone", c.ETag)}
+	case !missing && c.Absent, !missing && now.ETag != c.ETag:
+		return &clash{refuse(work.SrcChanged, "version %q stands there", now.ETag)}
+	}
+	return nil
 }
 
 // suspect finds out, by a made-up object, whether it was for its condition that

@@ -146,7 +146,8 @@ func faultOf(err error) work.Fault {
 // passing reports whether the same request may succeed in a moment.
 func passing(err error) bool {
 	var source *sourceError
-	if errors.As(err, &source) {
+	var lost *clash
+	if errors.As(err, &source) || errors.As(err, &lost) {
 		return false
 	}
 	f := faultOf(err)
