@@ -34,6 +34,7 @@ type upload struct {
 	UploadID string
 	PartSize int64
 	Dropped  string // of the metadata, when it was opened
+	Stood    string // at the target then
 	Parts    int
 	Left     int // parts that are not there yet
 	State    string
@@ -45,7 +46,7 @@ type upload struct {
 
 const uploadColumns = `
 	id, job_id AS job, begin_id AS begin, item_id AS item, object, upload_id AS uploadid, part_size AS partsize,
-	dropped, parts, parts_left AS "left", state`
+	dropped, stood, parts, parts_left AS "left", state`
 
 func (u *upload) decode() error {
 	u.finish = -1
@@ -55,9 +56,14 @@ func (u *upload) decode() error {
 	return nil
 }
 
+// asOpened is the upload as its begin reported it.
+func (u *upload) asOpened() *work.Upload {
+	return &work.Upload{ID: u.UploadID, Part: u.PartSize, Dropped: u.Dropped, Stood: u.Stood}
+}
+
 // of makes an item one of the upload's.
 func (u *upload) of(it *work.Item) {
-	it.Upload = &work.Upload{ID: u.UploadID, Part: u.PartSize, Dropped: u.Dropped}
+	it.Upload = u.asOpened()
 	it.Objects = []work.Object{u.object}
 }
 
@@ -140,7 +146,7 @@ func (b *batch) loadUploads(ctx context.Context, tx *sqlx.Tx) error {
 		row.upload = u
 		switch row.Kind {
 		case work.Finish: // its objects are counted: read when they are wanted
-			row.item.Upload = &work.Upload{ID: u.UploadID, Part: u.PartSize, Dropped: u.Dropped}
+			row.item.Upload = u.asOpened()
 			if row.State == work.Waiting {
 				b.finishes[u.ID] = row
 			}
@@ -213,7 +219,7 @@ func (b *batch) takeUpload(row *openItem, v work.Verdict) *upload {
 	switch {
 	case v.Upload != nil:
 		u = &upload{
-			Job: row.Job, Begin: row.ID, UploadID: v.Upload.ID, PartSize: v.Upload.Part, Dropped: plain(v.Upload.Dropped),
+			Job: row.Job, Begin: row.ID, UploadID: v.Upload.ID, PartSize: v.Upload.Part, Dropped: plain(v.Upload.Dropped), Stood: plain(v.Upload.Stood),
 			State: uploadOpen, object: *v.Object, finish: -1,
 		}
 		u.Parts = v.Upload.Parts(u.object.Size)
@@ -248,12 +254,12 @@ func (b *batch) insertUploads(ctx context.Context, tx *sqlx.Tx) error {
 	const name = `SELECT nextval('tranship.uploads_id_seq') FROM generate_series(1, $1)`
 	const query = `
 		INSERT INTO uploads (
-			id, job_id, begin_id, item_id, key, size, etag, object, upload_id, part_size, parts, parts_left, dropped, state)
-		SELECT id, job_id, begin_id, item_id, key, size, etag, object::jsonb, upload_id, part_size, parts, parts, dropped, 'open'
+			id, job_id, begin_id, item_id, key, size, etag, object, upload_id, part_size, parts, parts_left, dropped, stood, state)
+		SELECT id, job_id, begin_id, item_id, key, size, etag, object::jsonb, upload_id, part_size, parts, parts, dropped, stood, 'open'
 		FROM unnest(
 			$1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bigint[], $7::text[],
-			$8::text[], $9::text[], $10::bigint[], $11::integer[], $12::text[])
-		AS new (id, job_id, begin_id, item_id, key, size, etag, object, upload_id, part_size, parts, dropped)`
+			$8::text[], $9::text[], $10::bigint[], $11::integer[], $12::text[], $13::text[])
+		AS new (id, job_id, begin_id, item_id, key, size, etag, object, upload_id, part_size, parts, dropped, stood)`
 
 	if len(b.opened) == 0 {
 		return nil
@@ -263,7 +269,7 @@ func (b *batch) insertUploads(ctx context.Context, tx *sqlx.Tx) error {
 		return err
 	}
 	var keys [][]byte
-	var etags, objects, names, dropped []string
+	var etags, objects, names, dropped, stood []string
 	var parts []int32
 	for i, u := range b.opened {
 		u.ID = ids[i]
@@ -276,11 +282,11 @@ func (b *batch) insertUploads(ctx context.Context, tx *sqlx.Tx) error {
 		keys, sizes, etags = append(keys, []byte(u.object.Key)), append(sizes, u.object.Size), append(etags, plain(u.object.ETag))
 		objects, names = append(objects, object), append(names, u.UploadID)
 		partSizes, parts = append(partSizes, u.PartSize), append(parts, int32(u.Parts))
-		dropped = append(dropped, u.Dropped)
+		dropped, stood = append(dropped, u.Dropped), append(stood, u.Stood)
 	}
 	_, err := tx.ExecContext(ctx, query, pq.Array(ids), pq.Array(jobs), pq.Array(begins), pq.Array(items), pq.Array(keys),
 		pq.Array(sizes), pq.Array(etags), pq.Array(objects), pq.Array(names), pq.Array(partSizes), pq.Array(parts),
-		pq.Array(dropped))
+		pq.Array(dropped), pq.Array(stood))
 	return err
 }
 

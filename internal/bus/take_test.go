@@ -197,7 +197,7 @@ func TestInProgressKeepsItem(t *testing.T) {
 	var alive errgroup.Group
 	alive.Go(func() error {
 		for sleep(ctx, life/20) {
-			if err := d.InProgress(); err != nil {
+			if err := d.InProgress(ctx); err != nil && ctx.Err() == nil {
 				return err
 			}
 		}
@@ -240,7 +240,7 @@ func TestTerm(t *testing.T) {
 	if err := d.Term("cannot\nbe done"); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.InProgress(); err != nil {
+	if err := d.InProgress(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the item leaves", func() bool { return messages(t, b, "TRANSHIP_WORK_s") == 0 })
