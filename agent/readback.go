@@ -11,6 +11,7 @@ import (
 // conclude decides whether what was written is what it should be, and takes it
 // back if not. What was left behind on the way is added to the outcome.
 func (t *transfer) conclude(ctx context.Context, e evidence) (work.ObjectOutcome, error) {
+	t.again = true // should this have to be repeated, for it stands there now
 	proof, err := prove(t.options.Verify, e)
 	if err == nil && t.options.Verify == work.VerifyReadback {
 		if e, err = t.readBack(ctx, e); err == nil {
