@@ -173,6 +173,36 @@ func TestLateSuccess(t *testing.T) {
 	}
 }
 
+// A late agent does not give back what another has by now.
+func TestLapsedItemIsNotGivenBack(t *testing.T) {
+	t.Parallel()
+	r := newRigOf(t, 2*time.Second)
+	grave := newCrypt(true, true)
+	r.dst = grave
+	r.publish(item(1, object(t, r.src, "k", storagetest.Bytes(1, 50<<10))))
+	r.prepare = func(a *Agent) { a.ackWait = time.Hour }
+	a := r.start()
+	<-grave.buried
+	a.all()[0].lease.lose()
+	a.drain()
+	ctx := testContext(t)
+	mine, err := r.hub.Take(ctx, "s", 1, patience)
+	if err != nil || len(mine) != 1 {
+		t.Fatalf("Take = %v, %v", mine, err)
+	}
+	close(grave.raised)
+	a.wait(t)
+	if err := mine[0].InProgress(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := r.hub.Take(ctx, "s", 1, 500*time.Millisecond); err != nil || len(again) > 0 {
+		t.Errorf("Take = %v, %v, although somebody has the item", again, err)
+	}
+	if err := mine[0].Ack(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Of an item whose lease is over nothing more is stored or said: it is left to
 // whoever gets it next, who may be the same agent.
 func TestLapsedItemIsDropped(t *testing.T) {
@@ -194,17 +224,20 @@ func TestLapsedItemIsDropped(t *testing.T) {
 // An agent that cannot reach the queue does not know that its item is its own.
 func TestLeaseNeedsTheQueue(t *testing.T) {
 	t.Parallel()
-	r := newRigOf(t, time.Second)
+	r := newRigOf(t, 4*time.Second)
 	grave := newCrypt(true, true)
 	r.dst = grave
 	r.publish(item(1, object(t, r.src, "k", storagetest.Bytes(1, 50<<10))))
 	a := r.start()
 	<-grave.buried
 	h := a.all()[0]
-	time.Sleep(1500 * time.Millisecond) // longer than the lease, which is renewed
-	if h.lease.over() {
-		t.Error("the lease of an item that is kept alive is over")
+	heard := func() time.Time {
+		h.lease.mu.Lock()
+		defer h.lease.mu.Unlock()
+		return h.lease.heard
 	}
+	first := heard()
+	r.eventually("the lease is renewed", func() bool { return heard().After(first) })
 	r.server.Shutdown()
 	r.eventually("the lease is over", h.lease.over)
 	close(grave.raised)
@@ -407,4 +440,20 @@ func (l *lease) lose() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lost = true
+}
+
+// Conditions cost no request: an object that is copied for the first time is one
+// read and one write.
+func TestConditionsCostNoRequest(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	var ours, theirs storagetest.Tally
+	list := append(objects(t, r.src, 20, 1000), object(t, r.src, "streamed", storagetest.Bytes(1, 50<<10)))
+	r.src = storagetest.Faulty(r.src, storagetest.Faults{Tally: &ours})
+	r.dst = streamOnly{storagetest.Faulty(r.dst, storagetest.Faults{Tally: &theirs})}
+	r.start()
+	allCopied(t, r.result(item(1, list...)), len(list))
+	if got, want := ours.String()+"; "+theirs.String(), "get 21; put 21"; got != want {
+		t.Errorf("requests: %s, want %s", got, want)
+	}
 }

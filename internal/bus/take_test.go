@@ -176,8 +176,9 @@ func TestRedelivery(t *testing.T) {
 	t.Parallel()
 	b, agent := newFleet(t, Options{AckWait: time.Second})
 	publish(t, b, item(work.Norm, 1, 1))
-	if d := take(t, agent, 1)[0]; d.Deliveries != 1 {
-		t.Errorf("Deliveries = %d, want 1", d.Deliveries)
+	before := time.Now()
+	if d := take(t, agent, 1)[0]; d.Deliveries != 1 || d.Asked.Before(before) || d.Asked.After(time.Now()) {
+		t.Errorf("Deliveries = %d, want 1; asked for at %v", d.Deliveries, d.Asked)
 	}
 	second := take(t, agent, 1)[0] // the first holder said nothing
 	if second.Deliveries != 2 {

@@ -203,3 +203,24 @@ func TestCommitWithoutConditions(t *testing.T) {
 		t.Errorf("Put = %v, want a clash", err)
 	}
 }
+
+// TestConditionCostsNoRequest counts what the server is asked.
+func TestConditionCostsNoRequest(t *testing.T) {
+	t.Parallel()
+	real := newStore(t, servers.VersityGW(t), "")
+	var calls atomic.Int32
+	s := between(t, real, func(http.ResponseWriter, *http.Request) bool { calls.Add(1); return false }, nil)
+	content := []byte("content")
+	sum := storage.NewDigest(storage.CRC32C)
+	sum.Write(content)
+	in, err := s.Put(t.Context(), "key", bytes.NewReader(content), 7, storage.PutOptions{If: absent.If, Sums: sum.Sums()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Put(t.Context(), "key", bytes.NewReader(content), 7, storage.PutOptions{If: storage.Condition{ETag: in.ETag}, Sums: sum.Sums()}); err != nil {
+		t.Fatal(err)
+	}
+	if n := calls.Load(); n != 2 {
+		t.Errorf("two objects took %d requests", n)
+	}
+}
