@@ -56,7 +56,7 @@ func TestAgentNeedsFewRights(t *testing.T) {
 	eventually(t, "it watches jobs", func() bool { return seen.state(1) == work.Running })
 
 	held := take(t, agent, 2)
-	if err := held[0].InProgress(); err != nil {
+	if err := held[0].InProgress(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
 	report(t, agent, 2)

@@ -11,3 +11,6 @@ COMMENT ON COLUMN items.parent IS 'the item that its objects were handed on from
 
 ALTER TABLE jobs ADD COLUMN moved_at timestamptz;
 COMMENT ON COLUMN jobs.moved_at IS 'when a result last changed it';
+
+ALTER TABLE uploads ADD COLUMN stood text NOT NULL DEFAULT '';
+COMMENT ON COLUMN uploads.stood IS 'what stood under its key at the target before it was opened, which alone it may replace: an ETag, or * for nothing; empty: not known';
