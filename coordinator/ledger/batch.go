@@ -39,7 +39,7 @@ type openItem struct {
 	result  string // JSON
 	agent   string
 	fault   work.Fault
-	reason  string // why it is dead
+	reason  string // why it is dead, or tried again
 }
 
 // A jobChange is what the results add to a job's counters.
@@ -217,9 +217,7 @@ func (b *batch) take(row *openItem, agent string, v work.Verdict, result string)
 	if v.State != work.Queued { // going on leaves it where it is: ready, if it was made ready again
 		row.State = v.State
 	}
-	if v.State == work.Dead {
-		row.fault, row.reason = v.Fault, work.Clip(plain(v.Error))
-	}
+	row.fault, row.reason = v.Fault, work.Clip(plain(v.Error))
 	if row.Kind == work.Scan {
 		row.item.Range.After = max(row.item.Range.After, v.Cursor)
 		b.report(row, v.Report)

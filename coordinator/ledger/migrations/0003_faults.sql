@@ -11,3 +11,6 @@ COMMENT ON COLUMN items.parent IS 'the item that its objects were handed on from
 
 ALTER TABLE jobs ADD COLUMN moved_at timestamptz;
 COMMENT ON COLUMN jobs.moved_at IS 'when a result last changed it';
+
+COMMENT ON COLUMN items.fault IS 'of a scan, a part and an abort: what went wrong; it is dead of it, or another item tries again';
+COMMENT ON COLUMN items.error IS 'the same in words';
