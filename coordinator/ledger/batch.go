@@ -46,6 +46,7 @@ type openItem struct {
 type jobChange struct {
 	planned, copied, skipped, failed, retries int64
 	plannedBytes, doneBytes, movedBytes       int64
+	came                                      bool // on: more became of it than that something is to be tried again
 }
 
 // loadBatch locks the jobs of the results, then their items and those that may
@@ -198,9 +199,24 @@ func (b *batch) apply(r work.Result, decide decider) (bool, error) {
 		b.giveUp(row.upload, plain(r.Agent), *end)
 	}
 	if row.Kind != work.Abort { // whose job may be over and is not to change
-		b.change(row.Job).movedBytes += r.Moved
+		c := b.change(row.Job)
+		c.movedBytes += r.Moved
+		c.came = c.came || row.bringsOn(v)
 	}
 	return true, nil
+}
+
+// bringsOn reports whether a verdict brings the job on: it does not if
+// everything is only to be tried again.
+func (row *openItem) bringsOn(v work.Verdict) bool {
+	switch {
+	case v.State == work.Dead, v.Part != nil, v.Upload != nil:
+		return true
+	case row.Kind == work.Scan:
+		return v.Fault == ""
+	}
+	t := tallyOf(v.Outcomes)
+	return t.copied+t.skipped+t.failed > 0
 }
 
 // resultOf returns the JSON of what is kept with the row.

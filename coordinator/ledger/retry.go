@@ -296,6 +296,7 @@ func reopen(ctx context.Context, tx *sqlx.Tx, job work.JobID, objects int64) err
 	const query = `
 		UPDATE jobs
 		SET failed = failed - $2, retries = retries + $2, error = '', checked_at = NULL, finished_at = NULL,
+			moved_at = now(), stalled = NULL,
 			state = CASE WHEN state = 'paused' THEN state ELSE 'running' END
 		WHERE id = $1`
 

@@ -52,6 +52,19 @@ func TestCodesAreDescribed(t *testing.T) {
 	}
 }
 
+// TestStallCausesAreDescribed keeps the causes of stalls and the OpenAPI file
+// equal.
+func TestStallCausesAreDescribed(t *testing.T) {
+	t.Parallel()
+	var described []work.StallCause
+	for _, v := range spec(t).Components.Schemas["Stall"].Value.Properties["cause"].Value.Enum {
+		described = append(described, work.StallCause(v.(string)))
+	}
+	if !slices.Equal(described, work.StallCauses()) {
+		t.Errorf("causes are %v, described are %v", work.StallCauses(), described)
+	}
+}
+
 // TestFaultsHaveAdvice keeps the page from being silent about a fault.
 func TestFaultsHaveAdvice(t *testing.T) {
 	t.Parallel()
@@ -97,7 +110,7 @@ func TestContract(t *testing.T) {
 	}
 	rest, err := c.Jobs(ctx, work.Running, api.Page{Limit: 2, Cursor: list.Next})
 	must("jobs, second page", err)
-	if len(rest.Jobs) != 1 || rest.Jobs[0].ID != 6 || rest.Next != "" {
+	if len(rest.Jobs) != 1 || rest.Jobs[0].ID != 6 || rest.Next != "" || rest.Jobs[0].Stalled == nil || rest.Jobs[0].Stalled.Ready != 10 {
 		t.Errorf("second page of running jobs: %+v", rest)
 	}
 	j, err := c.Pause(ctx, 7)

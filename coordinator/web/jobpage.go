@@ -73,7 +73,7 @@ func (s *site) jobPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	p := Estimate(j, samples, s.now())
-	v := jobView{Job: s.row(api.Job{Job: j, Progress: &p}, samples), Charts: charts(samples)}
+	v := jobView{Job: s.row(api.Job{Job: j, Progress: &p}), Charts: charts(samples)}
 	if err := s.fillEvidence(ctx, &v); err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (s *site) jobPage(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		v.Notices = attention(s.failing(ctx), []jobRow{v.Job}, nil, agents, s.now())
-		v.Notices = slices.DeleteFunc(v.Notices, func(n notice) bool { return !n.Bad })
+		v.Notices = slices.DeleteFunc(v.Notices, func(n notice) bool { return !n.Bad && !n.Stall })
 	}
 	return s.render(w, r, http.StatusOK, "job.html",
 		view{Title: v.Job.Label(), Nav: "jobs", Stream: "/v1/events?job=" + id.String(), Moving: j.State.Open(), Page: v})

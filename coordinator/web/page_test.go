@@ -109,6 +109,7 @@ func TestHostileTexts(t *testing.T) {
 		store := work.StoreReport{Driver: evil, Facts: []work.Fact{{Name: evil, Text: evil}}}
 		j.Report = &work.Report{Agent: evil, Source: store, Target: store, Losses: []work.Loss{{Field: evil, Policy: evil, Why: evil}}}
 		j.Options.Class, j.Options.Carry = evil, evil
+		j.Stalled = &work.Stall{Since: noon, Cause: evil, Why: evil, Next: evil}
 	})
 	b := serve(t, f)
 	for _, path := range []string{"/", "/jobs", "/jobs/7", "/jobs/2", "/agents", "/jobs/7/objects", "/jobs/7/failures",

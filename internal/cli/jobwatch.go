@@ -84,6 +84,7 @@ func (p *program) awaitEnd(ctx context.Context, c *api.Client, job api.Job, show
 		if m.Job == nil || m.Job.ID != job.ID {
 			continue
 		}
+		p.sayStalled(job, *m.Job)
 		job = *m.Job
 		if !job.State.Open() {
 			// The view may lag behind: right after a retry it still knows the
@@ -96,4 +97,13 @@ func (p *program) awaitEnd(ctx context.Context, c *api.Client, job api.Job, show
 		shown.show(job.Job)
 	}
 	return job, last
+}
+
+// sayStalled tells people that a job stands still, and why, when that is news.
+func (p *program) sayStalled(before, now api.Job) {
+	switch was, is := before.Stalled, now.Stalled; {
+	case is == nil || was != nil && was.Why == is.Why:
+	default:
+		p.say("job %d is stalled, nothing has moved since %s: %s\n  %s", now.ID, stamp(is.Since), text(is.Why), text(is.Next))
+	}
 }

@@ -29,3 +29,36 @@ type AttemptQuery struct {
 	Listing bool   // instead of those of an object: failed attempts to list the source
 	Limit   int    // only the newest
 }
+
+// A StallCause is why nothing of a job moves. There are few, for they are also
+// labels of metrics.
+type StallCause string
+
+// The causes of a stall, those that explain the most first.
+const (
+	StallQueue   StallCause = "queue"    // the coordinator cannot reach the queue
+	StallNoAgent StallCause = "no_agent" // no agent takes work at its site
+	StallTrouble StallCause = "trouble"  // an agent there says what keeps it from working
+	StallFault   StallCause = "fault"    // what is tried fails, and is tried again
+	StallBusy    StallCause = "busy"     // it waits for its turn: the agents there move other jobs
+	StallUnknown StallCause = "unknown"
+)
+
+// StallCauses lists all causes.
+func StallCauses() []StallCause {
+	return []StallCause{StallQueue, StallNoAgent, StallTrouble, StallFault, StallBusy, StallUnknown}
+}
+
+// A Stall says that a job stands still although there is something to do.
+type Stall struct {
+	Job    JobID      `json:"-"`
+	Since  time.Time  `json:"since"`  // when it last came on
+	Ready  int64      `json:"ready"`  // items that are due and not handed out
+	Queued int64      `json:"queued"` // items on the queue or with an agent
+	Cause  StallCause `json:"cause"`
+	Why    string     `json:"why"`  // a sentence without its stop
+	Next   string     `json:"next"` // what to do about it: whole sentences
+}
+
+// Waits reports whether the job only waits for its turn, which needs nobody.
+func (s Stall) Waits() bool { return s.Cause == StallBusy }
