@@ -130,5 +130,5 @@ func lastSeen(crew []crewman) string {
 	if len(crew) == 0 {
 		return ", and none was ever heard from there"
 	}
-	return fmt.Sprintf(": the last, %s, was heard from at %s", crew[0].Agent, crew[0].LastSeen.UTC().Format("2006-01-02 15:04:05 UTC"))
+	return fmt.Sprintf("; the last one, %s, was heard from at %s", crew[0].Agent, crew[0].LastSeen.UTC().Format("2006-01-02 15:04:05 UTC"))
 }

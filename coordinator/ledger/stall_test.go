@@ -230,7 +230,7 @@ func TestStallCauses(t *testing.T) {
 	says(rule, work.StallNoAgent, "none was ever heard from", "site: default")
 	b.beat(work.Presence{Agent: "old"}, work.Presence{Agent: "older"})
 	b.exec(`UPDATE tranship.agents SET last_seen = last_seen - CASE agent WHEN 'old' THEN interval '1 hour' ELSE interval '2 hours' END`)
-	says(rule, work.StallNoAgent, "the last, old, was heard from at 20")
+	says(rule, work.StallNoAgent, "the last one, old, was heard from at 20")
 	b.beat(work.Presence{Agent: "leaving", State: "draining"})
 	says(rule, work.StallNoAgent, "about to stop", "Start another")
 	b.beat(work.Presence{Agent: "well"})

@@ -51,9 +51,9 @@ func attention(failing []string, open, ended []jobRow, agents []agentRow, now ti
 			Do: "Jobs wait and go on by themselves once it does.", CLI: "journalctl -u tranship-coordinator"})
 	}
 	list = append(list, unmanned(open, agents)...)
+	list = append(list, stalls(open, now)...)
 	list = append(list, troubled(agents)...)
 	list = append(list, silent(agents, now)...)
-	list = append(list, stalls(open, now)...)
 	for _, j := range open {
 		if j.Failed > 0 {
 			list = append(list, notice{Text: fmt.Sprintf("%s: %s given up so far.", j.Label(), objectsText(j.Failed)),

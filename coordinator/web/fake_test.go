@@ -297,7 +297,7 @@ func atWork() *fake {
 	f.change(6, func(j *work.Job) {
 		j.Site, j.Scanning = "gcp-europe-west4", true
 		j.Stalled = &work.Stall{Since: j.CreatedAt, Ready: 10, Cause: work.StallNoAgent, Next: "Start an agent there.",
-			Why: "no agent is at site gcp-europe-west4: the last, west-1, was heard from at 2026-01-05 11:49:00 UTC"}
+			Why: "no agent is at site gcp-europe-west4; the last one, west-1, was heard from at 2026-01-05 11:49:00 UTC"}
 	})
 	job(7, "product images", "s3://shop-images/originals/?region=eu-west-1", "gs://shop-images-eu/originals/", work.Running, 42*time.Minute, 0,
 		work.Counts{Planned: 250000, Copied: 151210, Skipped: 12400, Failed: 37, Open: 86353, Retries: 412,

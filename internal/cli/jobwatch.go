@@ -50,6 +50,7 @@ func (p *program) watch(ctx context.Context, c *api.Client, id work.JobID, out f
 	shown := newProgress(p.stderr)
 	defer shown.end()
 	shown.show(job.Job)
+	p.sayStalled(api.Job{}, job)
 	if job.State.Open() {
 		job, err = p.awaitEnd(ctx, c, job, shown)
 	}
@@ -101,9 +102,9 @@ func (p *program) awaitEnd(ctx context.Context, c *api.Client, job api.Job, show
 
 // sayStalled tells people that a job stands still, and why, when that is news.
 func (p *program) sayStalled(before, now api.Job) {
-	switch was, is := before.Stalled, now.Stalled; {
-	case is == nil || was != nil && was.Why == is.Why:
-	default:
-		p.say("job %d is stalled, nothing has moved since %s: %s\n  %s", now.ID, stamp(is.Since), text(is.Why), text(is.Next))
+	was, is := before.Stalled, now.Stalled
+	if is == nil || was != nil && was.Why == is.Why {
+		return
 	}
+	p.say("job %d is stalled, nothing has moved since %s: %s\n  %s", now.ID, stamp(is.Since), text(is.Why), text(is.Next))
 }
