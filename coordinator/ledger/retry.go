@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -134,14 +135,11 @@ func reviveScans(ctx context.Context, tx *sqlx.Tx, job work.JobID) (int64, error
 		WHERE job_id = $1 AND state = 'dead' AND kind = 'scan'
 		RETURNING id, site, spec`
 
-	var dead []struct {
-		ID   work.ItemID
-		Site string
-		Spec []byte
-	}
+	var dead []givenUpScan
 	if err := tx.SelectContext(ctx, &dead, query, job); err != nil {
 		return 0, err
 	}
+	slices.SortFunc(dead, func(a, b givenUpScan) int { return cmp.Compare(a.ID, b.ID) })
 	fresh := make([]newRow, len(dead))
 	for i, d := range dead {
 		left := new(work.Range)
@@ -151,6 +149,13 @@ func reviveScans(ctx context.Context, tx *sqlx.Tx, job work.JobID) (int64, error
 		fresh[i] = newRow{item: work.NewItem{Kind: work.Scan, Attempt: 1, Range: left}, job: job, site: d.Site, parent: d.ID}
 	}
 	return int64(len(dead)), insertItems(ctx, tx, fresh)
+}
+
+// A givenUpScan is a scan that was given up.
+type givenUpScan struct {
+	ID   work.ItemID
+	Site string
+	Spec []byte
 }
 
 // retryBatch bounds the failures that one transaction takes up.
