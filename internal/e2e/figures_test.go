@@ -43,8 +43,8 @@ func (f *fleet) handOuts(t testing.TB) {
 	if f.queue == nil {
 		return
 	}
-	if stored, _, ok := f.queue.results(t); ok {
-		figures(t, "results_stored", stored,
+	if results, ok := f.queue.stream(t, "TRANSHIP_RESULTS"); ok {
+		figures(t, "results_stored", results.LastSeq,
 			"items_closed_by_results", f.sql(t, "SELECT count(*) FROM tranship.items WHERE state IN ('done', 'dead') AND kind <> 'scan' AND agent <> ''"))
 	}
 }

@@ -105,23 +105,30 @@ func (q *queue) lose(t testing.TB, kept string) {
 	q.start(t)
 }
 
-// results returns how many results were ever stored, and how many are waiting
-// to be recorded; false if the queue does not answer.
-func (q *queue) results(t testing.TB) (stored, waiting uint64, ok bool) {
+// stream looks at a stream; false if the queue does not answer, or has none of
+// that name.
+func (q *queue) stream(t testing.TB, name string) (jetstream.StreamState, bool) {
 	t.Helper()
-	nc, err := nats.Connect(q.url(), nats.Timeout(time.Second))
+	nc, err := nats.Connect(q.url(), nats.Timeout(5*time.Second))
 	if err != nil {
-		return 0, 0, false
+		return jetstream.StreamState{}, false
 	}
 	defer nc.Close()
 	js, err := jetstream.NewWithDomain(nc, "hub")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := js.Stream(t.Context(), "TRANSHIP_RESULTS")
+	s, err := js.Stream(t.Context(), name)
 	if err != nil {
-		return 0, 0, false
+		return jetstream.StreamState{}, false
 	}
-	state := s.CachedInfo().State
-	return state.LastSeq, state.Msgs, true
+	return s.CachedInfo().State, true
+}
+
+// idle reports whether no item and no result is on the queue.
+func (q *queue) idle(t testing.TB) bool {
+	t.Helper()
+	work, ok := q.stream(t, "TRANSHIP_WORK_default")
+	results, also := q.stream(t, "TRANSHIP_RESULTS")
+	return ok && also && work.Msgs == 0 && results.Msgs == 0
 }
