@@ -36,6 +36,7 @@ type fleet struct {
 	config      string // path of the agents' file
 	natsURL     string
 	timeout     time.Duration // of a statement of the coordinators
+	lease       time.Duration
 }
 
 // newFleet starts a small installation, whose queue runs inside the
@@ -43,8 +44,13 @@ type fleet struct {
 // the storage credentials; the coordinator does not.
 func newFleet(t testing.TB, agents int, env []string) *fleet {
 	t.Helper()
-	f := &fleet{dir: t.TempDir(), env: env}
-	f.timeout = 30 * time.Second
+	return newFleetOfLease(t, agents, env, lease)
+}
+
+// newFleetOfLease is newFleet with another lease.
+func newFleetOfLease(t testing.TB, agents int, env []string, lease time.Duration) *fleet {
+	t.Helper()
+	f := &fleet{dir: t.TempDir(), env: env, timeout: 30 * time.Second, lease: lease}
 	f.startPostgres(t)
 	t.Cleanup(func() { _ = f.postgres.Stop() })
 	listen := freeAddress(t)
@@ -58,8 +64,7 @@ func newFleet(t testing.TB, agents int, env []string) *fleet {
 // and two coordinators share it.
 func newLargeFleet(t testing.TB, agents int, env []string) *fleet {
 	t.Helper()
-	f := &fleet{dir: t.TempDir(), env: env}
-	f.timeout = 10 * time.Second
+	f := &fleet{dir: t.TempDir(), env: env, timeout: 10 * time.Second, lease: lease}
 	f.startPostgres(t)
 	t.Cleanup(func() { _ = f.postgres.Stop() })
 	f.queue = startQueue(t, filepath.Join(f.dir, "queue"))
@@ -114,11 +119,12 @@ http:
   listen: %s
 coordinator:
   reconcile: 3s
-`, filepath.Join(f.dir, name), f.timeout, nats, lease, page))
+`, filepath.Join(f.dir, name), f.timeout, nats, f.lease, page))
 	return conf
 }
 
-// lease is how long what an agent holds stays with it without a sign of life.
+// lease is how long what an agent holds stays with it without a sign of life:
+// much shorter than the default, so that tests need not wait for it.
 const lease = 3 * time.Second
 
 func (f *fleet) startAgents(t testing.TB, n int) {
