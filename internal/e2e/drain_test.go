@@ -34,7 +34,7 @@ func TestDrain(t *testing.T) {
 	slow := *dst
 	slow.Endpoint = wire.endpoint
 	f := newFleetOfLease(t, 3, append(profiles(t, src, &slow), "TRANSHIP_STREAMS=4"), 10*time.Minute)
-	id := f.order(t, src.URL("drain-src", ""), slow.URL("drain-dst", ""))
+	id := f.submit(t, "--split-size", "8MiB", src.URL("drain-src", ""), slow.URL("drain-dst", ""))
 	eventually(t, "the job to move", time.Minute, func() bool { return f.job(t, id).Copied > 0 })
 	for _, d := range append(f.agents, f.coordinator) {
 		began := time.Now()

@@ -98,7 +98,7 @@ func (q *queue) lose(t testing.TB, kept string) {
 		t.Fatal(err)
 	}
 	if kept != "" {
-		if err := os.Rename(kept, q.dir); err != nil {
+		if err := os.CopyFS(q.dir, os.DirFS(kept)); err != nil {
 			t.Fatal(err)
 		}
 	}

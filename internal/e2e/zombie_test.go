@@ -41,7 +41,7 @@ type zombie struct {
 	bucket   string
 	objects  corpus
 	target   string
-	job      int64
+	id       int64 // of the job
 }
 
 // newZombie starts a fleet of one agent and a job, and cuts the agent off when
@@ -68,7 +68,7 @@ func newZombie(t *testing.T, name string) *zombie {
 	slow.Endpoint = z.store.endpoint
 	z.agent = z.startAgent(t, append(profiles(t, z.src, &slow),
 		"TRANSHIP_NATS_URL=nats://"+z.queue.address, "TRANSHIP_STREAMS=1")...)
-	z.job = z.submit(t, z.src.URL(z.bucket, ""), z.target)
+	z.id = z.submit(t, z.src.URL(z.bucket, ""), z.target)
 	eventually(t, "a write to be half-way", time.Minute, func() bool { return z.store.sent.Load() > 2<<20 })
 	z.queue.cut()
 	z.store.cut()
@@ -79,7 +79,7 @@ func newZombie(t *testing.T, name string) *zombie {
 // newer versions of the keys given, and lets the zombie come back.
 func (z *zombie) outlive(t *testing.T, changed ...string) {
 	z.startAgent(t, profiles(t, z.src, z.dst)...)
-	first := z.awaitEnd(t, z.job, 2*time.Minute)
+	first := z.awaitEnd(t, z.id, 2*time.Minute)
 	want := corpus{}
 	maps.Copy(want, z.objects)
 	for _, key := range changed {
@@ -96,6 +96,7 @@ func (z *zombie) outlive(t *testing.T, changed ...string) {
 
 	// Its way to the target comes back first: so its write ends before anybody
 	// can tell it that there is no such job any more.
+	half := z.store.sent.Load()
 	z.back()
 	z.store.mend()
 	for sent := int64(-1); sent != z.store.sent.Load(); time.Sleep(3 * time.Second) {
@@ -106,9 +107,9 @@ func (z *zombie) outlive(t *testing.T, changed ...string) {
 		now, ok := z.fleet.queue.stream(t, "TRANSHIP_RESULTS")
 		return ok && now.LastSeq > before.LastSeq && now.Msgs == 0
 	})
-	figures(t, "late_results", "yes", "sent_late", z.store.sent.Load()-2<<20)
+	figures(t, "sent_before", half, "sent_late", z.store.sent.Load()-half)
 	for _, j := range []jobView{first, second} {
-		if now := z.fleet.job(t, j.ID); now != j {
+		if now := z.job(t, j.ID); now != j {
 			t.Errorf("the zombie changed job %d from %+v to %+v", j.ID, j, now)
 		}
 		z.wantInvariant(t, j)
