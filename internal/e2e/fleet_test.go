@@ -64,6 +64,12 @@ func newFleetOfLease(t testing.TB, agents int, env []string, lease time.Duration
 // and two coordinators share it.
 func newLargeFleet(t testing.TB, agents int, env []string) *fleet {
 	t.Helper()
+	return newLargeFleetOfLease(t, agents, env, lease)
+}
+
+// newLargeFleetOfLease is newLargeFleet with another lease.
+func newLargeFleetOfLease(t testing.TB, agents int, env []string, lease time.Duration) *fleet {
+	t.Helper()
 	f := &fleet{dir: t.TempDir(), env: env, timeout: 10 * time.Second, lease: lease}
 	f.startPostgres(t)
 	t.Cleanup(func() { _ = f.postgres.Stop() })

@@ -48,13 +48,6 @@ func (l *logFile) tail(n int) string {
 	return string(b[max(0, len(b)-n):])
 }
 
-// count returns how often a text was logged.
-func (l *logFile) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return bytes.Count(l.buf.Bytes(), []byte(text))
-}
-
 // start runs the product as a daemon until the test ends.
 func start(t testing.TB, name string, env []string, args ...string) *daemon {
 	t.Helper()
