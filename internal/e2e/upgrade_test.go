@@ -35,7 +35,7 @@ func TestUpgrade(t *testing.T) {
 	wire := newWire(t, dst.Endpoint, 4<<20)
 	slow := *dst
 	slow.Endpoint = wire.endpoint
-	f := newFleetOf(t, before, 3, append(profiles(t, src, &slow), "TRANSHIP_STREAMS=4"))
+	f := newFleet(t, 3, append(profiles(t, src, &slow), "TRANSHIP_STREAMS=4"), ofVersion(before))
 	id := f.submit(t, src.URL("upgrade-src", ""), slow.URL("upgrade-dst", ""), "--split-size", "64MiB", "--max-attempts", "50")
 	moves := func(what string) {
 		t.Helper()
@@ -51,7 +51,7 @@ func TestUpgrade(t *testing.T) {
 	}
 	moves("all of the version before")
 
-	must(t, []string{"TRANSHIP_DATABASE_URL=" + f.postgres.URL("tranship")}, "migrate")
+	must(t, []string{"TRANSHIP_DATABASE_URL=" + f.ledger}, "migrate")
 	moves("the schema is new")
 
 	f.replace(t, f.agents[0], binary)
@@ -88,7 +88,7 @@ func (f *fleet) replace(t *testing.T, d *daemon, program string) {
 	if code := d.stop(t); code != 0 {
 		t.Errorf("%s ended with exit status %d", d.name, code)
 	}
-	d.program = program
+	d.argv[0] = program
 	d.start(t)
 }
 
