@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -39,6 +40,7 @@ type Coordinator struct {
 	publisher publisher
 	dispatch  *dispatch.Dispatcher
 	collect   *collect.Collector
+	prepared  chan struct{} // closed once the queue is set up
 	finishing chan struct{} // wakes the loop that ends jobs
 	lost      chan struct{} // wakes the loop that publishes again
 	fleet     fleet
@@ -56,11 +58,12 @@ func New(cfg config.Coordinator, d Deps) *Coordinator {
 	c := &Coordinator{
 		cfg: cfg, ledger: d.Ledger, bus: d.Bus, log: d.Log, registry: d.Metrics, version: d.Version,
 		metrics:   newMetrics(d.Metrics),
+		prepared:  make(chan struct{}),
 		finishing: make(chan struct{}, 1),
 		lost:      make(chan struct{}, 1),
 		controls:  newControls(d.Ledger, d.Bus),
 	}
-	c.publisher = publisher{bus: d.Bus, published: c.metrics.published}
+	c.publisher = publisher{bus: d.Bus, herald: &herald{ledger: d.Ledger, bus: d.Bus}, published: c.metrics.published}
 	c.dispatch = dispatch.New(d.Ledger, c.publisher, c.outage("dispatching"), cfg.Window)
 	c.collect = collect.New(d.Bus, d.Ledger, collect.Options{
 		Planner:  plan.Planner{Jitter: rand.Float64},
@@ -73,20 +76,23 @@ func New(cfg config.Coordinator, d Deps) *Coordinator {
 }
 
 // Run coordinates until ctx ends and returns nil then, once what it held is
-// settled. It waits for a queue or a ledger that does not answer.
+// settled. It waits for a queue or a ledger that does not answer. It returns
+// work.ErrSetBack if the ledger was set back meanwhile. It may be called once.
 func (c *Coordinator) Run(ctx context.Context) error {
 	c.setup(ctx)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.dispatch.Run(ctx) })
 	g.Go(func() error { return c.collect.Run(ctx) })
 	g.Go(func() error { return c.listen(ctx) })
+	g.Go(func() error { return c.watchLedger(ctx) })
 	for _, l := range c.loops() {
 		g.Go(func() error { return l.run(ctx, c.log) })
 	}
 	return g.Wait()
 }
 
-// setup makes the queue whole; until it is, nothing else would work.
+// setup makes the queue whole, and sees to it that it and the ledger know the
+// same; until then nothing else would work.
 func (c *Coordinator) setup(ctx context.Context) {
 	trouble := c.outage("setting up the queue")
 	for ctx.Err() == nil {
@@ -97,7 +103,11 @@ func (c *Coordinator) setup(ctx context.Context) {
 			err = c.bus.AddSite(ctx, work.DefaultSite)
 		}
 		if err == nil {
+			err = c.recognise(ctx)
+		}
+		if err == nil {
 			trouble.Worked()
+			close(c.prepared)
 			return
 		}
 		trouble.Failed(ctx, err)
@@ -128,11 +138,15 @@ func (c *Coordinator) outage(what string) *outage { return &outage{log: c.log, w
 // A publisher puts items on the queue and counts them.
 type publisher struct {
 	bus       *bus.Bus
+	herald    *herald
 	published prometheus.Counter
 }
 
 // Publish implements dispatch.Publisher.
 func (p publisher) Publish(ctx context.Context, items []work.Item) []work.Receipt {
+	if err := p.herald.announce(ctx, items); err != nil {
+		return slices.Repeat([]work.Receipt{{Err: err}}, len(items))
+	}
 	receipts := p.bus.Publish(ctx, items)
 	for _, r := range receipts {
 		if r.Stored {

@@ -2,9 +2,11 @@ package ledger
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -21,8 +23,9 @@ type Options struct {
 
 // A Ledger is the durable record of all jobs.
 type Ledger struct {
-	db  *sqlx.DB
-	log *slog.Logger
+	db       *sqlx.DB
+	log      *slog.Logger
+	expected *atomic.Int64 // see Expect
 }
 
 // Open connects to the database. It refuses a schema older than this program.
@@ -36,10 +39,12 @@ func Open(ctx context.Context, url string, o Options) (*Ledger, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	db, err := connect(url, "tranship", o.Timeout)
+	c, err := newConnector(url, "tranship", o.Timeout)
 	if err != nil {
 		return nil, err
 	}
+	expected := new(atomic.Int64)
+	db := sqlx.NewDb(sql.OpenDB(wary{c, expected}), "postgres")
 	db.SetMaxOpenConns(o.Connections)
 	db.SetMaxIdleConns(o.Connections)
 	db.SetConnMaxLifetime(30 * time.Minute) // after a failover, find the new primary
@@ -53,7 +58,7 @@ func Open(ctx context.Context, url string, o Options) (*Ledger, error) {
 		db.Close()
 		return nil, fmt.Errorf("open the ledger: %w", err)
 	}
-	return &Ledger{db: db, log: o.Log}, nil
+	return &Ledger{db: db, log: o.Log, expected: expected}, nil
 }
 
 // Close gives the connections up.

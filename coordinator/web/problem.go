@@ -59,7 +59,7 @@ func problemOf(err error) *api.Problem {
 		return api.NewProblem(api.KeyReused, "")
 	case errors.Is(err, work.ErrCursor):
 		return api.NewProblem(api.BadCursor, "")
-	case errors.Is(err, context.DeadlineExceeded), isAway(err):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, work.ErrSetBack), isAway(err):
 		p = api.NewProblem(api.Unavailable, "")
 		p.RetryAfter = 5 * time.Second
 		return p

@@ -19,7 +19,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -74,6 +76,35 @@ func New(t testing.TB) *ledger.Ledger {
 func URL(t testing.TB) string {
 	t.Helper()
 	return database(t, template)
+}
+
+// Copy returns the address of a copy of the test's database as it stands now,
+// dropped at the end of the test. Connections to it are cut, as by a crash;
+// new ones are refused for the moment that the copy takes.
+func Copy(t testing.TB, address string) string {
+	t.Helper()
+	s, err := server()
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := strings.TrimPrefix(u.Path, "/")
+	for _, statement := range []string{
+		"ALTER DATABASE " + name + " ALLOW_CONNECTIONS false",
+		"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '" + name + "'",
+	} {
+		if err := admin(s, statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	twin := database(t, name)
+	if err := admin(s, "ALTER DATABASE "+name+" ALLOW_CONNECTIONS true"); err != nil {
+		t.Fatal(err)
+	}
+	return twin
 }
 
 // EmptyURL returns the address of a database of the test's own without a
