@@ -4,7 +4,9 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
+	"github.com/tranship/tranship/config"
 	"github.com/tranship/tranship/coordinator/ledger/ledgertest"
 	"github.com/tranship/tranship/internal/work"
 )
@@ -34,6 +36,8 @@ func TestLedgerIsSetBack(t *testing.T) {
 	b.restore(dump)
 	c2, _ := b.coordinator("c2")
 	j3 := b.job(c2, "mem://"+next+"/from", "faulty://"+next+"/to", work.DefaultOptions())
+	b.agent("a2") // the other one is busy with what was lost
+	b.await(j3.ID, "listed", func(j work.Job) bool { return j.Planned == n && !j.Scanning })
 	release()
 
 	b.counts(b.ended(j3.ID, work.Succeeded), n, 0, 0)
@@ -57,4 +61,39 @@ func TestLedgerIsSetBack(t *testing.T) {
 		jobs, err := c2.bus.Jobs(t.Context())
 		return err == nil && !slices.Contains(jobs, j2.ID)
 	})
+}
+
+// A standby that lacks the last moments takes over while a coordinator runs:
+// the coordinator ends before it writes a thing, and the next one puts the
+// ledger right.
+func TestLedgerIsSetBackUnderWay(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const n = 1000
+	name := b.fill(n)
+	c1 := New(config.Default().Coordinator, Deps{Ledger: b.ledger, Bus: b.connect("c1"), Log: b.log("c1")})
+	ended := make(chan error, 1)
+	go func() { ended <- c1.Run(t.Context()) }()
+	b.agent("a1")
+	reached, release := b.hold(n / 2)
+	j := b.job(c1, "mem://"+name+"/from", "faulty://"+name+"/to", work.DefaultOptions())
+	standby := ledgertest.Copy(t, b.url)
+	b.receive(reached)
+	ledgertest.Replace(t, b.url, standby)
+	select {
+	case err := <-ended:
+		if !errors.Is(err, work.ErrSetBack) {
+			t.Fatalf("the coordinator ended with %v, want ErrSetBack", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("the coordinator works on")
+	}
+	release()
+	b.restore(b.url)
+	b.coordinator("c2")
+	j = b.ended(j.ID, work.Succeeded)
+	if j.Copied+j.Skipped != n {
+		t.Errorf("counters: %+v", j.Counts)
+	}
+	b.same("mem://"+name+"/from", "mem://"+name+"/to")
 }

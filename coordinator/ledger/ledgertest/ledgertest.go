@@ -83,28 +83,52 @@ func URL(t testing.TB) string {
 // new ones are refused for the moment that the copy takes.
 func Copy(t testing.TB, address string) string {
 	t.Helper()
-	s, err := server()
-	if err != nil {
-		t.Fatal(err)
-	}
+	cut(t, address)
+	twin := database(t, nameIn(t, address))
+	run(t, "ALTER DATABASE "+nameIn(t, address)+" ALLOW_CONNECTIONS true")
+	return twin
+}
+
+// Replace puts the copy in the place of the test's database, as a restore or a
+// failover does.
+func Replace(t testing.TB, address, by string) {
+	t.Helper()
+	cut(t, address)
+	cut(t, by)
+	name := nameIn(t, address)
+	run(t, "DROP DATABASE "+name, "CREATE DATABASE "+name+" TEMPLATE "+nameIn(t, by))
+}
+
+// cut ends all connections to a database and refuses new ones.
+func cut(t testing.TB, address string) {
+	t.Helper()
+	name := nameIn(t, address)
+	run(t, "ALTER DATABASE "+name+" ALLOW_CONNECTIONS false",
+		"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '"+name+"'")
+}
+
+// nameIn returns the name of a test's database.
+func nameIn(t testing.TB, address string) string {
+	t.Helper()
 	u, err := url.Parse(address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := strings.TrimPrefix(u.Path, "/")
-	for _, statement := range []string{
-		"ALTER DATABASE " + name + " ALLOW_CONNECTIONS false",
-		"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '" + name + "'",
-	} {
+	return strings.TrimPrefix(u.Path, "/")
+}
+
+// run runs statements outside of any test's database.
+func run(t testing.TB, statements ...string) {
+	t.Helper()
+	s, err := server()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range statements {
 		if err := admin(s, statement); err != nil {
 			t.Fatal(err)
 		}
 	}
-	twin := database(t, name)
-	if err := admin(s, "ALTER DATABASE "+name+" ALLOW_CONNECTIONS true"); err != nil {
-		t.Fatal(err)
-	}
-	return twin
 }
 
 // EmptyURL returns the address of a database of the test's own without a
