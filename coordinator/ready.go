@@ -27,6 +27,9 @@ func (c *Coordinator) Handler() http.Handler {
 // ready checks what the coordinator depends on.
 func (c *Coordinator) ready(ctx context.Context) map[string]error {
 	checks := map[string]error{"postgres": c.ledger.Ping(ctx), "nats": c.bus.Healthy(ctx)}
+	if checks["nats"] == nil && !c.isPrepared() {
+		checks["nats"] = errSettingUp
+	}
 	if checks["postgres"] == nil {
 		checks["agents"] = c.manned(ctx)
 	}

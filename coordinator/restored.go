@@ -148,6 +148,17 @@ func (c *Coordinator) waitForSetup(ctx context.Context) error {
 	case <-c.prepared:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("the queue is not set up yet: %w", ctx.Err())
+		return fmt.Errorf("%w: %w", errSettingUp, ctx.Err())
+	}
+}
+
+var errSettingUp = errors.New("the queue is not set up yet")
+
+func (c *Coordinator) isPrepared() bool {
+	select {
+	case <-c.prepared:
+		return true
+	default:
+		return false
 	}
 }
