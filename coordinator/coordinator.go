@@ -45,6 +45,8 @@ type Coordinator struct {
 	lost      chan struct{} // wakes the loop that publishes again
 	fleet     fleet
 	controls  *controls
+	troubles  *troubles
+	pulse     pulse
 }
 
 // New joins the parts of a coordinator; it talks to nobody yet.
@@ -62,6 +64,7 @@ func New(cfg config.Coordinator, d Deps) *Coordinator {
 		finishing: make(chan struct{}, 1),
 		lost:      make(chan struct{}, 1),
 		controls:  newControls(d.Ledger, d.Bus),
+		troubles:  &troubles{},
 	}
 	c.publisher = publisher{bus: d.Bus, herald: &herald{ledger: d.Ledger, bus: d.Bus}, published: c.metrics.published}
 	c.dispatch = dispatch.New(d.Ledger, c.publisher, c.outage("dispatching"), cfg.Window)
@@ -84,9 +87,9 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	g.Go(func() error { return c.dispatch.Run(ctx) })
 	g.Go(func() error { return c.collect.Run(ctx) })
 	g.Go(func() error { return c.listen(ctx) })
-	g.Go(func() error { return c.watchLedger(ctx) })
+	g.Go(func() error { return c.feelLedger(ctx) })
 	for _, l := range c.loops() {
-		g.Go(func() error { return l.run(ctx, c.log) })
+		g.Go(func() error { return l.run(ctx, c.outage(l.what)) })
 	}
 	return g.Wait()
 }
@@ -133,7 +136,9 @@ func (c *Coordinator) recorded(changed int) {
 	wake(c.finishing)
 }
 
-func (c *Coordinator) outage(what string) *outage { return &outage{log: c.log, what: what} }
+func (c *Coordinator) outage(what string) *outage {
+	return &outage{log: c.log, what: what, all: c.troubles}
+}
 
 // A publisher puts items on the queue and counts them.
 type publisher struct {

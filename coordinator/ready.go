@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/tranship/tranship/coordinator/ledger"
 	"github.com/tranship/tranship/coordinator/web"
 )
 
@@ -21,15 +22,13 @@ func (c *Coordinator) Handler() http.Handler {
 		Version:   c.version,
 		Log:       c.log,
 		Ready:     c.ready,
+		Away:      ledger.Away,
 	})
 }
 
 // ready checks what the coordinator depends on.
 func (c *Coordinator) ready(ctx context.Context) map[string]error {
-	checks := map[string]error{"postgres": c.ledger.Ping(ctx), "nats": c.bus.Healthy(ctx)}
-	if checks["nats"] == nil && !c.isPrepared() {
-		checks["nats"] = errSettingUp
-	}
+	checks := map[string]error{"postgres": c.ledgerTrouble(ctx), "nats": c.queueTrouble(ctx)}
 	if checks["postgres"] == nil {
 		checks["agents"] = c.manned(ctx)
 	}
@@ -60,7 +59,8 @@ func (c *Coordinator) manned(ctx context.Context) error {
 		}
 	}
 	if len(empty) > 0 {
-		return fmt.Errorf("no agent at %s, where there is work", strings.Join(empty, ", "))
+		err := fmt.Errorf("no agent at %s, where there is work", strings.Join(empty, ", "))
+		return &web.Trouble{Why: "are missing at a site that has work: the page says which", Err: err}
 	}
 	return nil
 }

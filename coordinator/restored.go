@@ -19,10 +19,8 @@ const (
 	jobMargin  = 1_000
 )
 
-const (
-	watchEvery  = time.Second
-	setupWithin = 5 * time.Second // a user waits
-)
+// setupWithin bounds how long a user waits.
+const setupWithin = 5 * time.Second
 
 // recognise compares the ledger with what the queue remembers of it. A ledger
 // that has given out fewer ids was set back: a dump was restored. It would
@@ -126,17 +124,6 @@ func (h *herald) announce(ctx context.Context, items []work.Item) error {
 		h.ledger.Expect(newest.Item)
 	}
 	return err
-}
-
-// watchLedger ends with an error when the ledger was set back under this
-// coordinator: only a start puts that right. It ends with nil when ctx does.
-func (c *Coordinator) watchLedger(ctx context.Context) error {
-	for ; ctx.Err() == nil; sleep(ctx, watchEvery) {
-		if err := c.ledger.Ping(ctx); errors.Is(err, work.ErrSetBack) {
-			return err
-		}
-	}
-	return nil
 }
 
 // waitForSetup returns once ids are safe to give out, see recognise. Mostly

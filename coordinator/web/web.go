@@ -79,8 +79,12 @@ type Deps struct {
 	Log       *slog.Logger
 
 	// Ready checks each thing the coordinator depends on, by name; a nil
-	// error means that it works.
+	// error means that it works. An error that is a *Trouble says why not in
+	// words for anybody.
 	Ready func(ctx context.Context) map[string]error
+	// Away reports whether an error of the ledger says that it cannot be used
+	// now, and why: words for anybody, to follow its name.
+	Away func(error) (why string, away bool)
 }
 
 // A site is the handler behind New.
@@ -130,7 +134,14 @@ func newSite(d Deps) *site {
 		one:      newRecent[work.JobID, api.Job](beatEvery / 2),
 	}
 	for _, rt := range s.routes() {
-		s.mux.HandleFunc(rt.method+" "+rt.pattern, s.serve(rt.handle))
+		h := rt.handle
+		switch rt.pattern {
+		case "/v1/events": // as long as the client listens
+		case "/v1/jobs/{id}/retry", "/jobs/{id}/retry": // goes on whoever waits: there may be millions
+		default:
+			h = brief(h)
+		}
+		s.mux.HandleFunc(rt.method+" "+rt.pattern, s.serve(h))
 	}
 	s.mux.HandleFunc("/", s.serve(s.nothing))
 	return s

@@ -99,6 +99,13 @@ func Replace(t testing.TB, address, by string) {
 	run(t, "DROP DATABASE "+name, "CREATE DATABASE "+name+" TEMPLATE "+nameIn(t, by))
 }
 
+// Drop removes the test's database.
+func Drop(t testing.TB, address string) {
+	t.Helper()
+	cut(t, address)
+	run(t, "DROP DATABASE "+nameIn(t, address))
+}
+
 // cut ends all connections to a database and refuses new ones.
 func cut(t testing.TB, address string) {
 	t.Helper()
@@ -154,7 +161,7 @@ func database(t testing.TB, from string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := admin(s, fmt.Sprintf("DROP DATABASE %s WITH (FORCE)", name)); err != nil {
+		if err := admin(s, fmt.Sprintf("DROP DATABASE IF EXISTS %s WITH (FORCE)", name)); err != nil {
 			t.Error(err)
 		}
 	})

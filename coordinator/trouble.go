@@ -1,0 +1,140 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tranship/tranship/coordinator/ledger"
+	"github.com/tranship/tranship/coordinator/web"
+	"github.com/tranship/tranship/internal/bus"
+	"github.com/tranship/tranship/internal/work"
+)
+
+// troubles are the outages under way, by what does not work. A database or a
+// queue that answers may still be unable to store anything; that shows here.
+type troubles struct {
+	mu  sync.Mutex
+	now map[string]error
+}
+
+func (t *troubles) begin(what string, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.now == nil {
+		t.now = make(map[string]error)
+	}
+	t.now[what] = err
+}
+
+func (t *troubles) end(what string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.now, what)
+}
+
+// list returns the errors of all outages, in one order.
+func (t *troubles) list() []error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var errs []error
+	for _, what := range slices.Sorted(maps.Keys(t.now)) {
+		errs = append(errs, t.now[what])
+	}
+	return errs
+}
+
+const (
+	pulseEvery = time.Second
+	pulseLate  = 3 * time.Second // a database that takes longer to answer is said not to
+)
+
+// A pulse is whether the ledger answers. It is felt by one loop for all who
+// want to know, who so never wait for a ledger that is silent.
+type pulse struct {
+	mu    sync.Mutex
+	asked time.Time // zero: no question is under way
+	felt  bool      // an answer came, or the lack of one
+	err   error     // the last answer
+}
+
+// feel asks once.
+func (p *pulse) feel(ask func() error) error {
+	p.mu.Lock()
+	p.asked = time.Now()
+	p.mu.Unlock()
+	err := ask()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked, p.felt, p.err = time.Time{}, true, err
+	return err
+}
+
+// state returns the last answer, or that there is none. It reports false if
+// nobody has asked yet.
+func (p *pulse) state() (error, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.asked.IsZero() && time.Since(p.asked) > pulseLate {
+		return errSilent, true
+	}
+	return p.err, p.felt
+}
+
+var errSilent = &web.Trouble{Why: "does not answer in time", Err: errors.New("the ledger is silent")}
+
+// feelLedger asks the ledger again and again whether it answers, until ctx
+// ends. It returns an error when the ledger was set back under this
+// coordinator: only a start puts that right.
+func (c *Coordinator) feelLedger(ctx context.Context) error {
+	for ; ctx.Err() == nil; sleep(ctx, pulseEvery) {
+		err := c.pulse.feel(func() error { return c.ledger.Ping(ctx) })
+		if errors.Is(err, work.ErrSetBack) {
+			return err
+		}
+	}
+	return nil
+}
+
+// ledgerTrouble returns what keeps the ledger from being used, or nil.
+func (c *Coordinator) ledgerTrouble(ctx context.Context) error {
+	err, known := c.pulse.state()
+	if !known { // Run was not called yet
+		err = c.ledger.Ping(ctx)
+	}
+	for _, also := range c.troubles.list() {
+		if _, away := ledger.Away(also); err == nil && away {
+			err = also
+		}
+	}
+	if why, away := ledger.Away(err); away {
+		return &web.Trouble{Why: why, Err: err}
+	}
+	return err
+}
+
+// queueTrouble returns what keeps the queue from being used, or nil.
+func (c *Coordinator) queueTrouble(ctx context.Context) error {
+	err := c.bus.Healthy(ctx)
+	for _, also := range c.troubles.list() {
+		if err == nil && errors.Is(also, bus.ErrFull) {
+			err = also
+		}
+	}
+	switch {
+	case errors.Is(err, bus.ErrFull):
+		return &web.Trouble{Why: "has no space left: free some of its disk, or raise nats.max_store", Err: err}
+	case err == nil && !c.isPrepared():
+		return &web.Trouble{Why: "is not set up yet", Err: errSettingUp}
+	}
+	return err
+}
+
+// Healthy returns why the coordinator cannot do its work, or nil if it can. It
+// does not wait for a ledger that is silent.
+func (c *Coordinator) Healthy(ctx context.Context) error {
+	return errors.Join(c.ledgerTrouble(ctx), c.queueTrouble(ctx))
+}
