@@ -120,13 +120,15 @@ func (c *Coordinator) ledgerTrouble(ctx context.Context) error {
 func (c *Coordinator) queueTrouble(ctx context.Context) error {
 	err := c.bus.Healthy(ctx)
 	for _, also := range c.troubles.list() {
-		if err == nil && errors.Is(also, bus.ErrFull) {
+		if err == nil && (errors.Is(also, bus.ErrFull) || errors.Is(also, bus.ErrUnconfirmed)) {
 			err = also
 		}
 	}
 	switch {
 	case errors.Is(err, bus.ErrFull):
 		return &web.Trouble{Why: "has no space left: free some of its disk, or raise nats.max_store", Err: err}
+	case errors.Is(err, bus.ErrUnconfirmed):
+		return &web.Trouble{Why: "does not confirm what it is given: its disk may be full, or have been; look at its log", Err: err}
 	case err == nil && !c.isPrepared():
 		return &web.Trouble{Why: "is not set up yet", Err: errSettingUp}
 	}
