@@ -19,7 +19,7 @@ func TestRestoredFromDump(t *testing.T) {
 	long(t)
 	seed := newSeed(t)
 	src, dst := servers.VersityGW(t), servers.MinIO(t)
-	kept, lost := newCorpus(3000, seed), newCorpus(1500, seed+1)
+	kept, lost := newCorpus(2000, seed), newCorpus(1000, seed+1)
 	for bucket, objects := range map[string]corpus{"kept": kept, "lost": lost} {
 		src.CreateBucket(t, bucket)
 		dst.CreateBucket(t, bucket)
@@ -30,13 +30,13 @@ func TestRestoredFromDump(t *testing.T) {
 	// One stream, so that the jobs last.
 	f := newFleet(t, 2, append(profiles(t, src, dst), "TRANSHIP_STREAMS=1"))
 	first := f.submit(t, src.URL("kept", ""), dst.URL("kept", ""))
-	f.awaitCopied(t, first, 600)
+	f.awaitCopied(t, first, 400)
 	dump := filepath.Join(f.dir, "dump.sql")
 	at := f.job(t, first).Copied
 	command(t, "pg_dump", "--no-owner", "--file", dump, f.postgres.URL("tranship"))
 	second := f.submit(t, src.URL("lost", ""), dst.URL("lost", ""))
-	f.awaitCopied(t, second, 300)
-	f.awaitCopied(t, first, 1800)
+	f.awaitCopied(t, second, 200)
+	f.awaitCopied(t, first, 1200)
 	t.Logf("dumped at %d objects; since then job %d came to %d, and job %d, created since, to %d",
 		at, first, f.job(t, first).Copied, second, f.job(t, second).Copied)
 
