@@ -46,7 +46,7 @@ type Coordinator struct {
 	fleet     fleet
 	controls  *controls
 	troubles  *troubles
-	pulse     pulse
+	pulse     *pulse
 }
 
 // New joins the parts of a coordinator; it talks to nobody yet.
@@ -65,6 +65,7 @@ func New(cfg config.Coordinator, d Deps) *Coordinator {
 		lost:      make(chan struct{}, 1),
 		controls:  newControls(d.Ledger, d.Bus),
 		troubles:  &troubles{},
+		pulse:     newPulse(),
 	}
 	c.publisher = publisher{bus: d.Bus, herald: &herald{ledger: d.Ledger, bus: d.Bus}, published: c.metrics.published}
 	c.dispatch = dispatch.New(d.Ledger, c.publisher, c.outage("dispatching"), cfg.Window)

@@ -23,6 +23,7 @@ func (c *Coordinator) Handler() http.Handler {
 		Log:       c.log,
 		Ready:     c.ready,
 		Away:      ledger.Away,
+		Well:      c.pulse.whileWell,
 	})
 }
 

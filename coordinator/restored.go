@@ -50,6 +50,7 @@ func (c *Coordinator) recognise(ctx context.Context) error {
 		case mark == work.Mark{} && issued.Item > 0 && !c.bus.Private():
 			// The queue is new, or was lost. It cannot tell of which ledger
 			// agents hold items, which may be this one's later self.
+			c.log.InfoContext(ctx, "the queue is new, or was lost: items go on with ids that were never on one", "next_item", issued.Item+itemMargin+1)
 			return c.ledger.Skip(ctx, work.Issued{Item: issued.Item + itemMargin})
 		case mark.Issued.Beyond(issued):
 			err := c.bus.MoveMark(ctx, func(m work.Mark) work.Mark {

@@ -49,39 +49,62 @@ func (t *troubles) list() []error {
 
 const (
 	pulseEvery = time.Second
-	pulseLate  = 3 * time.Second // a database that takes longer to answer is said not to
+	pulseLate  = 5 * time.Second // a database that takes longer to answer is said not to
 )
 
 // A pulse is whether the ledger answers. It is felt by one loop for all who
 // want to know, who so never wait for a ledger that is silent.
 type pulse struct {
-	mu    sync.Mutex
-	asked time.Time // zero: no question is under way
-	felt  bool      // an answer came, or the lack of one
-	err   error     // the last answer
+	mu     sync.Mutex
+	felt   bool            // an answer came
+	err    error           // the last answer
+	well   context.Context // ended with errSilent while an answer is late
+	sicken context.CancelCauseFunc
 }
 
-// feel asks once.
+func newPulse() *pulse {
+	p := &pulse{}
+	p.well, p.sicken = context.WithCancelCause(context.Background())
+	return p
+}
+
+// feel asks once and waits for the answer.
 func (p *pulse) feel(ask func() error) error {
-	p.mu.Lock()
-	p.asked = time.Now()
-	p.mu.Unlock()
+	late := time.AfterFunc(pulseLate, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.sicken(errSilent)
+	})
 	err := ask()
+	late.Stop()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.asked, p.felt, p.err = time.Time{}, true, err
+	p.felt, p.err = true, err
+	if ledger.Silent(err) {
+		p.sicken(errSilent) // and so until there is another answer
+	} else if p.well.Err() != nil {
+		p.well, p.sicken = context.WithCancelCause(context.Background())
+	}
 	return err
 }
 
 // state returns the last answer, or that there is none. It reports false if
 // nobody has asked yet.
-func (p *pulse) state() (error, bool) {
+func (p *pulse) state() (err error, known bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.asked.IsZero() && time.Since(p.asked) > pulseLate {
-		return errSilent, true
+	if cause := context.Cause(p.well); cause != nil {
+		return cause, true
 	}
 	return p.err, p.felt
+}
+
+// whileWell returns a context that ends when an answer is late; it has ended
+// already if one is.
+func (p *pulse) whileWell() context.Context {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.well
 }
 
 var errSilent = &web.Trouble{Why: "does not answer in time", Err: errors.New("the ledger is silent")}

@@ -18,7 +18,7 @@ import (
 func TestPulse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var p pulse
+		p := newPulse()
 		state := func(when string, want error, wantKnown bool) {
 			t.Helper()
 			if err, known := p.state(); !errors.Is(err, want) || known != wantKnown {
@@ -33,9 +33,15 @@ func TestPulse(t *testing.T) {
 		state("while the answer may come", nil, false)
 		time.Sleep(pulseLate)
 		state("when it is late", errSilent, true)
+		if p.whileWell().Err() == nil {
+			t.Error("who waits is not told that the answer is late")
+		}
 		answer <- nil
 		<-done
 		state("when it came", nil, true)
+		if p.whileWell().Err() != nil {
+			t.Error("who comes is not let in again")
+		}
 		away := errors.New("away")
 		feel()
 		answer <- away

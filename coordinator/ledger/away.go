@@ -25,15 +25,21 @@ func Away(err error) (why string, away bool) {
 		return "was set back to an earlier state; the coordinator must start again", true
 	case e != nil:
 		return awayState(string(e.Code))
-	case errors.As(err, &network) && network.Timeout(), errors.Is(err, context.DeadlineExceeded):
+	case Silent(err):
 		return "does not answer in time", true
-	case network != nil:
+	case errors.As(err, &network):
 		return "cannot be reached", true
 	case errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrTxDone), errors.Is(err, sql.ErrConnDone),
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "has closed the connection", true
 	}
 	return "", false
+}
+
+// Silent reports whether err says that the database did not answer in time.
+func Silent(err error) bool {
+	var network net.Error
+	return errors.As(err, &network) && network.Timeout() || errors.Is(err, context.DeadlineExceeded)
 }
 
 // awayState is Away of an answer of the database, by its SQLSTATE.

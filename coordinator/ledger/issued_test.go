@@ -136,6 +136,7 @@ func TestSetBack(t *testing.T) {
 	behind, err := ledger.Open(t.Context(), older, ledger.Options{Connections: 2})
 	b.must(err)
 	defer behind.Close()
+	b.must(behind.Ping(t.Context()))
 	behind.Expect(b.issued().Item)
 	b.must(behind.Ping(t.Context())) // by the connection that is there
 	ledgertest.Copy(t, older)        // which cuts it

@@ -29,12 +29,20 @@ func (s *site) serve(h handler) http.HandlerFunc {
 // the ledger before it: later than writeTimeout nobody would get the answer.
 const answerWithin = 45 * time.Second
 
-// brief bounds how long a handler waits.
-func brief(h handler) handler {
+// brief ends a handler that waits for too long, or for a ledger that is silent.
+func (s *site) brief(h handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
 		defer cancel()
-		return h(w, r.WithContext(ctx))
+		ctx, end := context.WithCancelCause(ctx)
+		defer end(nil)
+		well := s.Well()
+		defer context.AfterFunc(well, func() { end(context.Cause(well)) })()
+		err := h(w, r.WithContext(ctx))
+		if err != nil && ctx.Err() != nil && r.Context().Err() == nil {
+			return context.Cause(ctx)
+		}
+		return err
 	}
 }
 
@@ -58,6 +66,7 @@ func (s *site) fail(w http.ResponseWriter, r *http.Request, err error) {
 func (s *site) problemOf(err error) *api.Problem {
 	var p *api.Problem
 	var large *http.MaxBytesError
+	var trouble *Trouble
 	switch {
 	case errors.As(err, &p):
 		return p
@@ -72,7 +81,11 @@ func (s *site) problemOf(err error) *api.Problem {
 	case errors.Is(err, work.ErrCursor):
 		return api.NewProblem(api.BadCursor, "")
 	}
-	if why, away := s.Away(err); away {
+	why, away := s.Away(err)
+	if errors.As(err, &trouble) {
+		why, away = trouble.Why, true
+	}
+	if away {
 		p = api.NewProblem(api.Unavailable, "Postgres "+why)
 		p.RetryAfter = 5 * time.Second
 		return p

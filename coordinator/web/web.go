@@ -85,6 +85,9 @@ type Deps struct {
 	// Away reports whether an error of the ledger says that it cannot be used
 	// now, and why: words for anybody, to follow its name.
 	Away func(error) (why string, away bool)
+	// Well returns a context that ends when the ledger falls silent, with a
+	// *Trouble as its cause: so nobody waits for it who need not.
+	Well func() context.Context
 }
 
 // A site is the handler behind New.
@@ -135,11 +138,8 @@ func newSite(d Deps) *site {
 	}
 	for _, rt := range s.routes() {
 		h := rt.handle
-		switch rt.pattern {
-		case "/v1/events": // as long as the client listens
-		case "/v1/jobs/{id}/retry", "/jobs/{id}/retry": // goes on whoever waits: there may be millions
-		default:
-			h = brief(h)
+		if rt.brief() {
+			h = s.brief(h)
 		}
 		s.mux.HandleFunc(rt.method+" "+rt.pattern, s.serve(h))
 	}

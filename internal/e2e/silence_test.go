@@ -62,6 +62,7 @@ func TestSilentPostgres(t *testing.T) {
 			})
 		}
 		at.Wait()
+		time.Sleep(time.Second)
 	}
 	during := f.goroutines(t)
 	if why := f.reasons(t)["postgres"]; why != "does not answer in time" {
