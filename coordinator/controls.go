@@ -34,6 +34,7 @@ type (
 	jobTable interface {
 		SetJob(ctx context.Context, id work.JobID, c work.JobControl) error
 		DropJob(ctx context.Context, id work.JobID) error
+		Jobs(ctx context.Context) ([]work.JobID, error)
 	}
 )
 
@@ -100,6 +101,11 @@ func (c *controls) sync(ctx context.Context) error {
 		return fmt.Errorf("read the state of open jobs: %w", err)
 	}
 	all := time.Now().After(c.anew)
+	if all {
+		if err := c.findStale(ctx, open); err != nil {
+			return err
+		}
+	}
 	for id, control := range open {
 		if !all && c.told[id] == (told{state: control.State}) {
 			continue
@@ -125,6 +131,23 @@ func (c *controls) sync(ctx context.Context) error {
 	}
 	if all {
 		c.anew = time.Now().Add(controlsAnew)
+	}
+	return nil
+}
+
+// findStale finds jobs in the table of which nothing is known here: they ended
+// before this coordinator began, or stood in a ledger that was replaced by an
+// older one. They leave the table like those that end. It needs the lock.
+func (c *controls) findStale(ctx context.Context, open map[work.JobID]work.JobControl) error {
+	listed, err := c.bus.Jobs(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range listed {
+		_, isOpen := open[id]
+		if _, known := c.told[id]; !known && !isOpen {
+			c.told[id] = told{ended: time.Now()}
+		}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,6 +37,10 @@ func (b *table) DropJob(_ context.Context, id work.JobID) error {
 		delete(b.kept, id)
 	}
 	return b.err
+}
+
+func (b *table) Jobs(context.Context) ([]work.JobID, error) {
+	return slices.Collect(maps.Keys(b.kept)), nil
 }
 
 func TestControls(t *testing.T) {
@@ -88,5 +93,11 @@ func TestControls(t *testing.T) {
 			t.Fatal(err)
 		}
 		step("one finished here", state{1: running}, 0)
+
+		b.kept[9] = running // of a ledger that was replaced by an older one
+		time.Sleep(2 * controlsAnew)
+		step("one that nobody knows", state{1: running, 9: running}, 1)
+		time.Sleep(controlsLinger)
+		step("a minute later", state{1: running}, 2)
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,10 +45,13 @@ type Coordinator struct {
 	dispatch  *dispatch.Dispatcher
 	collect   *collect.Collector
 	reconcile *reconcile.Reconciler
+	prepared  chan struct{} // closed once the queue is set up
 	finishing chan struct{} // wakes the loop that ends jobs
 	lost      chan struct{} // wakes the loop that publishes again
 	fleet     fleet
 	controls  *controls
+	troubles  *troubles
+	pulse     *pulse
 }
 
 // New joins the parts of a coordinator; it talks to nobody yet.
@@ -61,11 +65,14 @@ func New(cfg config.Coordinator, d Deps) *Coordinator {
 	c := &Coordinator{
 		cfg: cfg, ledger: d.Ledger, bus: d.Bus, log: d.Log, registry: d.Metrics, version: d.Version,
 		metrics:   newMetrics(d.Metrics),
+		prepared:  make(chan struct{}),
 		finishing: make(chan struct{}, 1),
 		lost:      make(chan struct{}, 1),
 		controls:  newControls(d.Ledger, d.Bus),
+		troubles:  &troubles{},
+		pulse:     newPulse(),
 	}
-	queue := publisher{Bus: d.Bus, published: c.metrics.published}
+	queue := publisher{Bus: d.Bus, herald: &herald{ledger: d.Ledger, bus: d.Bus}, published: c.metrics.published}
 	c.dispatch = dispatch.New(d.Ledger, queue, c.outage("dispatching"), cfg.Window)
 	c.collect = collect.New(d.Bus, d.Ledger, collect.Options{
 		Planner:  plan.Planner{Jitter: rand.Float64},
@@ -83,20 +90,23 @@ func New(cfg config.Coordinator, d Deps) *Coordinator {
 }
 
 // Run coordinates until ctx ends and returns nil then, once what it held is
-// settled. It waits for a queue or a ledger that does not answer.
+// settled. It waits for a queue or a ledger that does not answer. It returns
+// work.ErrSetBack if the ledger was set back meanwhile. It may be called once.
 func (c *Coordinator) Run(ctx context.Context) error {
 	c.setup(ctx)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.dispatch.Run(ctx) })
 	g.Go(func() error { return c.collect.Run(ctx) })
 	g.Go(func() error { return c.listen(ctx) })
+	g.Go(func() error { return c.feelLedger(ctx) })
 	for _, l := range c.loops() {
-		g.Go(func() error { return l.run(ctx, c.log) })
+		g.Go(func() error { return l.run(ctx, c.outage(l.what)) })
 	}
 	return g.Wait()
 }
 
-// setup makes the queue whole; until it is, nothing else would work.
+// setup makes the queue whole, and sees to it that it and the ledger know the
+// same; until then nothing else would work.
 func (c *Coordinator) setup(ctx context.Context) {
 	trouble := c.outage("setting up the queue")
 	for ctx.Err() == nil {
@@ -107,7 +117,11 @@ func (c *Coordinator) setup(ctx context.Context) {
 			err = c.bus.AddSite(ctx, work.DefaultSite)
 		}
 		if err == nil {
+			err = c.recognise(ctx)
+		}
+		if err == nil {
 			trouble.Worked()
+			close(c.prepared)
 			return
 		}
 		trouble.Failed(ctx, err)
@@ -140,16 +154,22 @@ func (c *Coordinator) recorded(changed int) {
 	wake(c.finishing)
 }
 
-func (c *Coordinator) outage(what string) *outage { return &outage{log: c.log, what: what} }
+func (c *Coordinator) outage(what string) *outage {
+	return &outage{log: c.log, what: what, all: c.troubles}
+}
 
 // A publisher is a queue that counts the items that are put on it.
 type publisher struct {
 	*bus.Bus
+	herald    *herald
 	published prometheus.Counter
 }
 
 // Publish implements dispatch.Publisher and reconcile.Queue.
 func (p publisher) Publish(ctx context.Context, items []work.Item) []work.Receipt {
+	if err := p.herald.announce(ctx, items); err != nil {
+		return slices.Repeat([]work.Receipt{{Err: err}}, len(items))
+	}
 	receipts := p.Bus.Publish(ctx, items)
 	for _, r := range receipts {
 		if r.Stored {

@@ -25,6 +25,12 @@
 // context ends it. The loops meet in the ledger and share nothing else but
 // two wake-up calls: recorded results wake dispatch and finish.
 //
+// The truth itself may be set back: a dump is restored, or a standby takes over
+// that lacks the last moments. The queue remembers the last ids that were
+// published, so a coordinator notices: before its loops begin, and later
+// whenever a connection to the ledger is made (see recognise). Ids are never
+// given out twice, whatever was lost.
+//
 // Any number of coordinators may run on one ledger and one queue, all active;
 // none leads. Handler may be called, and its handler used, before and after
 // Run; only what needs the loops then waits.

@@ -38,6 +38,7 @@ func TestMain(m *testing.M) { ledgertest.Main(m) }
 // A bundle is a ledger, a queue and stores, and what works with them.
 type bundle struct {
 	t      testing.TB
+	url    string // of the ledger
 	ledger *ledger.Ledger
 	server *bus.Server
 	stores storage.Drivers
@@ -58,9 +59,22 @@ func setup(t testing.TB) *bundle {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Shutdown)
-	b := &bundle{t: t, ledger: ledgertest.New(t), server: server, reconcile: time.Second}
+	b := &bundle{t: t, server: server, reconcile: time.Second}
+	b.restore(ledgertest.URL(t))
 	b.stores = storage.Drivers{"mem": memstore.Open, "faulty": b.openFaulty, "null": openNull}
 	return b
+}
+
+// restore makes the database the ledger of coordinators that are started from
+// then on.
+func (b *bundle) restore(url string) {
+	b.t.Helper()
+	l, err := ledger.Open(b.t.Context(), url, ledger.Options{Connections: 4, Log: b.log("ledger")})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { l.Close() })
+	b.url, b.ledger = url, l
 }
 
 // openFaulty opens faulty://name/prefix: the memory store of that name, which

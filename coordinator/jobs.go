@@ -12,6 +12,9 @@ type jobs struct{ c *Coordinator }
 
 // CreateJob creates a job, or returns the one that the request created before.
 func (j jobs) CreateJob(ctx context.Context, nj work.NewJob, idem work.Idempotency) (work.Job, bool, error) {
+	if err := j.c.waitForSetup(ctx); err != nil {
+		return work.Job{}, false, err
+	}
 	job, created, err := j.c.ledger.CreateJob(ctx, nj, idem)
 	if err != nil {
 		return job, false, err
@@ -43,6 +46,9 @@ func (j jobs) Cancel(ctx context.Context, id work.JobID, who string) (work.Job, 
 
 // Retry opens failed objects of a job again and reports how many.
 func (j jobs) Retry(ctx context.Context, q work.RetryQuery, who string) (int64, error) {
+	if err := j.c.waitForSetup(ctx); err != nil {
+		return 0, err
+	}
 	n, err := j.c.ledger.Retry(ctx, q, who)
 	if err != nil {
 		return 0, err

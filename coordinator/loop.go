@@ -19,6 +19,7 @@ const (
 type outage struct {
 	log   *slog.Logger
 	what  string    // that does not work
+	all   *troubles // where it is told of, too
 	since time.Time // zero: all is well
 	pause time.Duration
 }
@@ -35,6 +36,7 @@ func (o *outage) Failed(ctx context.Context, err error) {
 	} else {
 		o.log.DebugContext(ctx, o.what+" still fails", "err", err)
 	}
+	o.all.begin(o.what, err)
 	sleep(ctx, o.pause/2+rand.N(o.pause/2))
 	o.pause = min(2*o.pause, maxPause)
 }
@@ -46,6 +48,7 @@ func (o *outage) Worked() {
 	}
 	o.log.Info(o.what+" works again", "after", time.Since(o.since).Round(time.Millisecond))
 	o.since = time.Time{}
+	o.all.end(o.what)
 }
 
 // sleep waits for d, or until ctx ends.
@@ -68,8 +71,7 @@ type loop struct {
 }
 
 // run takes turns until ctx ends, and returns nil then.
-func (l loop) run(ctx context.Context, log *slog.Logger) error {
-	trouble := outage{log: log, what: l.what}
+func (l loop) run(ctx context.Context, trouble *outage) error {
 	for ctx.Err() == nil {
 		if err := l.turn(ctx); err != nil {
 			trouble.Failed(ctx, err)

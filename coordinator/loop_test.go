@@ -16,7 +16,7 @@ import (
 func start(t *testing.T, l loop, log *slog.Logger) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- l.run(ctx, log) }()
+	go func() { done <- l.run(ctx, &outage{log: log, what: l.what, all: &troubles{}}) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/tranship/tranship/coordinator/ledger"
 	"github.com/tranship/tranship/coordinator/web"
 )
 
@@ -22,12 +23,14 @@ func (c *Coordinator) Handler() http.Handler {
 		Log:       c.log,
 		Ready:     c.ready,
 		Examine:   c.examine,
+		Away:      ledger.Away,
+		Well:      c.pulse.whileWell,
 	})
 }
 
 // ready checks what the coordinator depends on.
 func (c *Coordinator) ready(ctx context.Context) map[string]error {
-	checks := map[string]error{"postgres": c.ledger.Ping(ctx), "nats": c.bus.Healthy(ctx)}
+	checks := map[string]error{"postgres": c.ledgerTrouble(ctx), "nats": c.queueTrouble(ctx)}
 	if checks["postgres"] == nil {
 		checks["agents"] = c.manned(ctx)
 	}
@@ -58,7 +61,8 @@ func (c *Coordinator) manned(ctx context.Context) error {
 		}
 	}
 	if len(empty) > 0 {
-		return fmt.Errorf("no agent at %s, where there is work", strings.Join(empty, ", "))
+		err := fmt.Errorf("no agent at %s, where there is work", strings.Join(empty, ", "))
+		return &web.Trouble{Why: "are missing at a site that has work: the page says which", Err: err}
 	}
 	return nil
 }

@@ -141,7 +141,11 @@ type AgentList struct {
 // Ready says whether the server can do its work, by what it depends on.
 type Ready struct {
 	Ready  bool              `json:"ready"`
-	Checks map[string]string `json:"checks"` // "ok" or "failing"; the log says why
+	Checks map[string]string `json:"checks"` // "ok" or "failing"
+
+	// Reasons are words that follow the names of what is failing, such as "has
+	// no disk space left"; the log says more.
+	Reasons map[string]string `json:"reasons,omitempty"`
 }
 
 // An Examination asks what works and what does not: of the server itself, and

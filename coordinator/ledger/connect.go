@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"fmt"
 	"net"
 	"strconv"
@@ -17,6 +18,14 @@ func margin(limit time.Duration) time.Duration { return min(limit, 5*time.Second
 
 // connect prepares a pool on which no statement takes longer than limit.
 func connect(url, name string, limit time.Duration) (*sqlx.DB, error) {
+	c, err := newConnector(url, name, limit)
+	if err != nil {
+		return nil, err
+	}
+	return sqlx.NewDb(sql.OpenDB(c), "postgres"), nil
+}
+
+func newConnector(url, name string, limit time.Duration) (driver.Connector, error) {
 	cfg, err := pq.NewConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("read the database address: %w", err)
@@ -45,7 +54,7 @@ func connect(url, name string, limit time.Duration) (*sqlx.DB, error) {
 		return nil, fmt.Errorf("read the database address: %w", err)
 	}
 	connector.Dialer(dialer{limit: limit + margin(limit)})
-	return sqlx.NewDb(sql.OpenDB(connector), "postgres"), nil
+	return connector, nil
 }
 
 // A dialer makes connections on which every read and every write has a

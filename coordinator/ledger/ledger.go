@@ -2,9 +2,12 @@ package ledger
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -14,15 +17,17 @@ import (
 
 // Options say how to use the database. The zero value is good.
 type Options struct {
-	Connections int           // at most at once; 8 if zero
+	Connections int           // at most at once, and one for Ping; 8 if zero
 	Timeout     time.Duration // of one statement; 30 s if zero
 	Log         *slog.Logger  // nil: silent
 }
 
 // A Ledger is the durable record of all jobs.
 type Ledger struct {
-	db  *sqlx.DB
-	log *slog.Logger
+	db       *sqlx.DB
+	probe    *sqlx.DB // of Ping
+	log      *slog.Logger
+	expected *atomic.Int64 // see Expect
 }
 
 // Open connects to the database. It refuses a schema older than this program.
@@ -36,10 +41,14 @@ func Open(ctx context.Context, url string, o Options) (*Ledger, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	db, err := connect(url, "tranship", o.Timeout)
+	c, err := newConnector(url, "tranship", o.Timeout)
 	if err != nil {
 		return nil, err
 	}
+	expected := new(atomic.Int64)
+	db := sqlx.NewDb(sql.OpenDB(wary{c, expected}), "postgres")
+	probe := sqlx.NewDb(sql.OpenDB(wary{c, expected}), "postgres")
+	probe.SetMaxOpenConns(1)
 	db.SetMaxOpenConns(o.Connections)
 	db.SetMaxIdleConns(o.Connections)
 	db.SetConnMaxLifetime(30 * time.Minute) // after a failover, find the new primary
@@ -51,18 +60,20 @@ func Open(ctx context.Context, url string, o Options) (*Ledger, error) {
 	}
 	if err != nil {
 		db.Close()
+		probe.Close()
 		return nil, fmt.Errorf("open the ledger: %w", err)
 	}
-	return &Ledger{db: db, log: o.Log}, nil
+	return &Ledger{db: db, probe: probe, log: o.Log, expected: expected}, nil
 }
 
 // Close gives the connections up.
-func (l *Ledger) Close() error { return l.db.Close() }
+func (l *Ledger) Close() error { return errors.Join(l.db.Close(), l.probe.Close()) }
 
-// Ping reports whether the database answers.
+// Ping reports whether the database answers. It has a connection of its own
+// and does not wait for others that use the ledger.
 func (l *Ledger) Ping(ctx context.Context) error {
 	var one int
-	if err := l.db.GetContext(ctx, &one, `SELECT 1`); err != nil {
+	if err := l.probe.GetContext(ctx, &one, `SELECT 1`); err != nil {
 		return fmt.Errorf("reach the database: %w", err)
 	}
 	return nil

@@ -40,15 +40,15 @@ type notice struct {
 }
 
 // attention lists what needs a person, the most urgent first: pure, so that it
-// can be tested. failing names the dependencies that do not work.
-func attention(failing []string, open, ended []jobRow, agents []agentRow, now time.Time) []notice {
+// can be tested. failing lists the dependencies that do not work.
+func attention(failing []failure, open, ended []jobRow, agents []agentRow, now time.Time) []notice {
 	var list []notice
-	for _, name := range failing {
-		if name == "agents" {
+	for _, f := range failing {
+		if f.Name == "agents" {
 			continue // said below, site by site
 		}
-		list = append(list, notice{Bad: true, Text: "The coordinator's " + name + " does not answer.",
-			Do: "Jobs wait and go on by themselves once it does.", CLI: "journalctl -u tranship-coordinator"})
+		list = append(list, notice{Bad: true, Text: "The coordinator's " + f.Name + " " + f.Why + ".",
+			Do: "Jobs wait, and go on by themselves once it works again.", CLI: "journalctl -u tranship-coordinator"})
 	}
 	list = append(list, unmanned(open, agents)...)
 	list = append(list, stalls(open, now)...)

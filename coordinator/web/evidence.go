@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"runtime"
 	"slices"
@@ -176,8 +177,8 @@ func (s *site) health(w http.ResponseWriter, _ *http.Request) error {
 	return err
 }
 
-// ready answers which dependency works. Why one does not may hold addresses
-// and names, so that goes to the log.
+// ready answers which dependency works, and in words why another does not. The
+// error itself may hold addresses and names, so that goes to the log.
 func (s *site) ready(w http.ResponseWriter, r *http.Request) error {
 	checks := s.Ready(r.Context())
 	a := api.Ready{Ready: true, Checks: map[string]string{}}
@@ -185,6 +186,10 @@ func (s *site) ready(w http.ResponseWriter, r *http.Request) error {
 		a.Checks[name] = "ok"
 		if err != nil {
 			a.Ready, a.Checks[name] = false, "failing"
+			if a.Reasons == nil {
+				a.Reasons = map[string]string{}
+			}
+			a.Reasons[name] = whyOf(err)
 			s.Log.WarnContext(r.Context(), "not ready", "check", name, "err", err)
 		}
 	}
@@ -196,22 +201,24 @@ func (s *site) ready(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// failing names the dependencies that do not work, sorted.
-func (s *site) failing(ctx context.Context) []string {
+// A failure is something the coordinator depends on and that does not work.
+type failure struct{ Name, Why string }
+
+// failing lists what does not work, by name.
+func (s *site) failing(ctx context.Context) []failure {
 	checks, err := s.checks.get(ctx, struct{}{}, func(ctx context.Context, _ struct{}) (map[string]error, error) {
 		return s.Ready(ctx), nil
 	})
 	if err != nil {
 		return nil
 	}
-	var names []string
-	for name, err := range checks {
-		if err != nil {
-			names = append(names, name)
+	var list []failure
+	for _, name := range slices.Sorted(maps.Keys(checks)) {
+		if err := checks[name]; err != nil {
+			list = append(list, failure{name, whyOf(err)})
 		}
 	}
-	slices.Sort(names)
-	return names
+	return list
 }
 
 func (s *site) metrics(w http.ResponseWriter, r *http.Request) error {

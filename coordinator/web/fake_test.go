@@ -247,6 +247,9 @@ func (f *fake) Cancel(_ context.Context, id work.JobID, who string) (work.Job, e
 func (f *fake) Retry(_ context.Context, q work.RetryQuery, who string) (int64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.broken != nil {
+		return 0, f.broken
+	}
 	j, ok := f.jobs[q.Job]
 	if !ok {
 		return 0, work.ErrNoJob

@@ -3,6 +3,7 @@ package web
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -158,33 +159,25 @@ func TestErrorsSayNothing(t *testing.T) {
 	}
 }
 
-// stateError looks like an error of the database driver.
-type stateError string
-
-func (e stateError) Error() string    { return "pq: state " + string(e) }
-func (e stateError) SQLState() string { return string(e) }
-
+// A request that finds the ledger away is told so, and why, without what only
+// the log may know.
 func TestUnavailable(t *testing.T) {
 	t.Parallel()
-	for _, err := range []error{
-		fmt.Errorf("list jobs: %w", context.DeadlineExceeded),
-		fmt.Errorf("list jobs: %w", &net.OpError{Op: "dial", Err: net.ErrClosed}),
-		fmt.Errorf("list jobs: %w", stateError("57P01")),
-		fmt.Errorf("list jobs: %w", stateError("53300")),
-	} {
-		if p := problemOf(err); p.Code != api.Unavailable || p.RetryAfter == 0 {
-			t.Errorf("%v is told as %+v", err, p)
-		}
-	}
-	if p := problemOf(stateError("42P01")); p.Code != api.Internal {
-		t.Errorf("a wrong statement is told as %s", p.Code)
-	}
 	f := newFake()
 	f.broken = context.DeadlineExceeded
 	b := serve(t, f)
-	resp, _ := b.do(t, "GET", "/v1/jobs", "")
-	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "5" {
-		t.Errorf("%s, Retry-After %q", resp.Status, resp.Header.Get("Retry-After"))
+	for _, request := range [][3]string{
+		{"GET", "/v1/jobs", ""}, {"GET", "/v1/jobs/1", ""}, {"POST", "/v1/jobs", `{"source":"mem://a","target":"mem://b"}`},
+		{"POST", "/v1/jobs/1/pause", ""}, {"POST", "/v1/jobs/1/retry", "{}"}, {"GET", "/v1/agents", ""}, {"GET", "/v1/events?job=1", ""},
+	} {
+		resp, text := b.do(t, request[0], request[1], request[2], "Content-Type", "application/json")
+		if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "5" ||
+			!strings.Contains(text, `"code":"unavailable"`) || !strings.Contains(text, "Postgres is away") || !strings.Contains(text, `"hint":`) {
+			t.Errorf("%s %s: %s, Retry-After %q: %s", request[0], request[1], resp.Status, resp.Header.Get("Retry-After"), text)
+		}
+	}
+	if _, page := b.do(t, "GET", "/", "", "Accept", "text/html"); !strings.Contains(page, "Postgres is away") {
+		t.Errorf("the page does not say why:\n%s", page)
 	}
 }
 
@@ -220,7 +213,8 @@ func TestReady(t *testing.T) {
 	t.Parallel()
 	b := serve(t, atWork(), func(b *bench) {
 		b.site.Ready = func(context.Context) map[string]error {
-			return map[string]error{"postgres": fmt.Errorf("dial 10.0.0.9: refused"), "nats": nil}
+			disk := &Trouble{Why: "has no space left", Err: errors.New("10.0.0.9: ENOSPC")}
+			return map[string]error{"postgres": fmt.Errorf("dial 10.0.0.9: refused"), "nats": disk, "agents": nil}
 		}
 	})
 	resp, text := b.do(t, "GET", "/readyz", "")
@@ -228,11 +222,11 @@ func TestReady(t *testing.T) {
 		t.Errorf("%s %s", resp.Status, text)
 	}
 	r, err := b.client.Ready(t.Context())
-	if err != nil || r.Ready || r.Checks["nats"] != "ok" {
+	if err != nil || r.Ready || r.Checks["agents"] != "ok" || r.Reasons["nats"] != "has no space left" || r.Reasons["agents"] != "" {
 		t.Errorf("the client reads %+v, %v", r, err)
 	}
-	if _, page := b.do(t, "GET", "/", "", "Accept", "text/html"); !strings.Contains(page, "postgres does not answer") {
-		t.Error("the overview does not say that Postgres is down")
+	if _, page := b.do(t, "GET", "/", "", "Accept", "text/html"); !strings.Contains(page, "postgres does not answer") || !strings.Contains(page, "nats has no space left") {
+		t.Error("the overview does not say what is wrong")
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -26,13 +25,34 @@ func (s *site) serve(h handler) http.HandlerFunc {
 	}
 }
 
+// answerWithin bounds how long a request waits, also for others that wait for
+// the ledger before it: later than writeTimeout nobody would get the answer.
+const answerWithin = 45 * time.Second
+
+// brief ends a handler that waits for too long, or for a ledger that is silent.
+func (s *site) brief(h handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
+		defer cancel()
+		ctx, end := context.WithCancelCause(ctx)
+		defer end(nil)
+		well := s.Well()
+		defer context.AfterFunc(well, func() { end(context.Cause(well)) })()
+		err := h(w, r.WithContext(ctx))
+		if err != nil && ctx.Err() != nil && r.Context().Err() == nil {
+			return context.Cause(ctx)
+		}
+		return err
+	}
+}
+
 // fail turns an error into the answer. The texts of errors that are not meant
 // for clients go to the log and nowhere else.
 func (s *site) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil {
 		return // no one is there to read it
 	}
-	p := problemOf(err)
+	p := s.problemOf(err)
 	if p.Status >= http.StatusInternalServerError {
 		s.Log.ErrorContext(r.Context(), "request failed", about(r), "status", p.Status, "err", err)
 	}
@@ -43,9 +63,10 @@ func (s *site) fail(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // problemOf returns what a client may know of an error.
-func problemOf(err error) *api.Problem {
+func (s *site) problemOf(err error) *api.Problem {
 	var p *api.Problem
 	var large *http.MaxBytesError
+	var trouble *Trouble
 	switch {
 	case errors.As(err, &p):
 		return p
@@ -61,24 +82,17 @@ func problemOf(err error) *api.Problem {
 		return api.NewProblem(api.KeyReused, "")
 	case errors.Is(err, work.ErrCursor):
 		return api.NewProblem(api.BadCursor, "")
-	case errors.Is(err, context.DeadlineExceeded), isAway(err):
-		p = api.NewProblem(api.Unavailable, "")
+	}
+	why, away := s.Away(err)
+	if errors.As(err, &trouble) {
+		why, away = trouble.Why, true
+	}
+	if away {
+		p = api.NewProblem(api.Unavailable, "Postgres "+why)
 		p.RetryAfter = 5 * time.Second
 		return p
 	}
 	return api.NewProblem(api.Internal, "")
-}
-
-// isAway reports whether the database could not be reached, or sent us away
-// because it stops, starts or is full.
-func isAway(err error) bool {
-	var ne net.Error
-	var se interface{ SQLState() string }
-	if !errors.As(err, &se) {
-		return errors.As(err, &ne)
-	}
-	class := se.SQLState()
-	return strings.HasPrefix(class, "08") || strings.HasPrefix(class, "53") || strings.HasPrefix(class, "57")
 }
 
 // show sends a problem in the form the client reads.

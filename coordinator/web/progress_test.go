@@ -149,7 +149,7 @@ func TestAttention(t *testing.T) {
 		job(3, work.Running, "a", still(work.StallBusy, "others move", time.Hour))}
 	tests := []struct {
 		name        string
-		failing     []string
+		failing     []failure
 		open, ended []jobRow
 		agents      []agentRow
 		want        []string // begins of the texts, in order
@@ -182,9 +182,9 @@ func TestAttention(t *testing.T) {
 			want: []string{"Job 1 is stalled"}},
 		{name: "failures", open: []jobRow{job(1, work.Running, "a", func(j *jobRow) { j.Failed = 1 })},
 			agents: []agentRow{agent("x", "a", "running", 0, 0)}, want: []string{"Job 1: 1 object given up"}},
-		{name: "urgent first", failing: []string{"agents", "nats"},
+		{name: "urgent first", failing: []failure{{"agents", "are missing"}, {"nats", "has no space left"}},
 			ended: []jobRow{job(3, work.Incomplete, "a", func(j *jobRow) { j.Failed = 2000 }), job(4, work.JobFailed, "a", func(j *jobRow) { j.Error = "no\nbucket" }), job(5, work.Succeeded, "a", nil)},
-			want:  []string{"The coordinator's nats does not answer", `Job 4 could not list its source whole: no\x0abucket`, "Job 3 ended with 2,000 objects given up"}},
+			want:  []string{"The coordinator's nats has no space left.", `Job 4 could not list its source whole: no\x0abucket`, "Job 3 ended with 2,000 objects given up"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -7,6 +7,20 @@ type route struct {
 	handle  handler
 }
 
+// brief reports whether the route asks the ledger and should not wait for it
+// any longer than a client does.
+func (rt route) brief() bool {
+	switch rt.pattern {
+	case "/healthz", "/readyz", "/metrics", "/version", "/openapi.yaml", "/openapi.json", "/problems", "/assets/{name}":
+		return false
+	case "/v1/events": // as long as the client listens
+		return false
+	case "/v1/jobs/{id}/retry", "/jobs/{id}/retry": // goes on whoever waits: there may be millions of objects
+		return false
+	}
+	return true
+}
+
 // routes lists every address of the server. Those of the API are described in
 // api/openapi.yaml; a test keeps the two lists equal.
 func (s *site) routes() []route {

@@ -84,11 +84,19 @@ type Deps struct {
 	Log       *slog.Logger
 
 	// Ready checks each thing the coordinator depends on, by name; a nil
-	// error means that it works.
+	// error means that it works. An error that is a *Trouble says why not in
+	// words for anybody.
 	Ready func(ctx context.Context) map[string]error
 
 	// Examine looks closely at these things, and has agents look at stores.
 	Examine func(ctx context.Context, stores []work.StoreCheck) []work.Check
+
+	// Away reports whether an error of the ledger says that it cannot be used
+	// now, and why: words for anybody, to follow its name.
+	Away func(error) (why string, away bool)
+	// Well returns a context that ends when the ledger falls silent, with a
+	// *Trouble as its cause: so nobody waits for it who need not.
+	Well func() context.Context
 }
 
 // A site is the handler behind New.
@@ -138,7 +146,11 @@ func newSite(d Deps) *site {
 		one:      newRecent[work.JobID, api.Job](beatEvery / 2),
 	}
 	for _, rt := range s.routes() {
-		s.mux.HandleFunc(rt.method+" "+rt.pattern, s.serve(rt.handle))
+		h := rt.handle
+		if rt.brief() {
+			h = s.brief(h)
+		}
+		s.mux.HandleFunc(rt.method+" "+rt.pattern, s.serve(h))
 	}
 	s.mux.HandleFunc("/", s.serve(s.nothing))
 	return s

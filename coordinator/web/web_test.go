@@ -76,6 +76,8 @@ func (b *bench) start(t testing.TB, l Ledger, c Commander, tune ...func(*bench))
 			w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 			fmt.Fprintln(w, "tranship_up 1")
 		}),
+		Well:  func() context.Context { return context.Background() },
+		Away:  func(err error) (string, bool) { return "is away", errors.Is(err, context.DeadlineExceeded) },
 		Ready: func(context.Context) map[string]error { return map[string]error{"postgres": nil, "nats": nil} },
 		Examine: func(_ context.Context, stores []work.StoreCheck) []work.Check {
 			found := []work.Check{{Part: "postgres", What: "fsync", State: work.CheckFailing, Found: "off", Advice: "set it on"}}

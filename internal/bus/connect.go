@@ -150,7 +150,7 @@ func (b *Bus) natsOptions() []nats.Option {
 		}),
 	}
 	if b.opt.Server != nil {
-		opts = append(opts, nats.InProcessServer(b.opt.Server.ns))
+		opts = append(opts, nats.InProcessServer(b.opt.Server))
 	}
 	if b.opt.Token != "" {
 		opts = append(opts, nats.Token(b.opt.Token))
@@ -178,6 +178,11 @@ func (b *Bus) Healthy(ctx context.Context) error {
 	}
 	if err := b.nc.FlushWithContext(ctx); err != nil {
 		return fmt.Errorf("%s: %w", b.where(), err)
+	}
+	if b.opt.Server != nil {
+		if err := b.opt.Server.Healthz(); err != nil {
+			return err
+		}
 	}
 	if !b.keepsAll.Load() {
 		return nil // an agent may not be allowed to ask more

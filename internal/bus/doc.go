@@ -27,6 +27,7 @@
 //	TRANSHIP_EVENTS        7 days         tranship.event.<job>.<what>
 //	TRANSHIP_AGENTS        bucket, 45 s   <site>.<agent>: agents that are alive
 //	TRANSHIP_JOBS          bucket         <job>: state of open jobs
+//	TRANSHIP_LEDGER        bucket         mark: the last ids of the ledger that is published here
 //
 // and these travel without a stream:
 //
@@ -43,6 +44,7 @@
 //	                    └── not acked in time, Nak ────────┘
 //	Results ◀── TRANSHIP_RESULTS ◀────────────────────── Report
 //	SetJob  ──▶ TRANSHIP_JOBS ─────────────────────────▶ WatchJobs
+//	Mark   ◀──▶ TRANSHIP_LEDGER
 //	Beats   ◀─────────────────────────────────────────── Beat
 //	Drain, ExamineStore ───────────────────────────────▶ Serve
 //

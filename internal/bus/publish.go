@@ -28,6 +28,10 @@ const (
 // stored must be offered again later.
 var ErrFull = errors.New("the queue is full")
 
+// ErrUnconfirmed means that a stream did not answer in time. So it is with one
+// whose disk was full: it says nothing until its server is restarted.
+var ErrUnconfirmed = errors.New("the queue does not confirm what it is given")
+
 // ErrTooLarge means that a message can never be stored.
 var ErrTooLarge = errors.New("message is too large for the queue")
 
@@ -134,6 +138,8 @@ func meaning(err error) error {
 	switch {
 	case full(err):
 		return fmt.Errorf("%w: %w", ErrFull, err)
+	case errors.Is(err, jetstream.ErrAsyncPublishTimeout), errors.Is(err, nats.ErrTimeout):
+		return fmt.Errorf("%w: %w", ErrUnconfirmed, err)
 	case errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum), errors.Is(err, nats.ErrMaxPayload):
 		return fmt.Errorf("%w: %w", ErrTooLarge, err)
 	}

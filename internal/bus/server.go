@@ -41,14 +41,23 @@ type ServerOptions struct {
 	Log      *slog.Logger
 }
 
-// A Server is a NATS server inside this process.
+// A Server is a NATS server inside this process. One that can no longer write
+// is restarted once there is room again.
 type Server struct {
-	ns     *server.Server
+	dir    string
+	opts   *server.Options
+	log    *slog.Logger
 	lock   *os.File
 	domain string
 	token  string
 	tcp    bool
 	stop   sync.Once
+
+	mu sync.RWMutex
+	ns *server.Server // nil while it is being restarted
+
+	quit    chan struct{} // closed to end watch
+	watched chan struct{} // closed when watch has ended
 }
 
 // StartServer starts a server on the data in o.Dir and returns once it takes
@@ -70,7 +79,16 @@ func StartServer(ctx context.Context, o ServerOptions) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the queue server in %s: %w", o.Dir, err), lock.Close())
 	}
-	s := &Server{ns: ns, lock: lock, domain: o.Domain, token: o.Token, tcp: o.Listen != ""}
+	s := &Server{
+		dir: o.Dir, opts: opts, log: o.Log, ns: ns, lock: lock, domain: o.Domain, token: o.Token, tcp: o.Listen != "",
+		quit: make(chan struct{}), watched: make(chan struct{}),
+	}
+	// One that is started again takes the same port, and sets as much aside.
+	if addr, ok := ns.Addr().(*net.TCPAddr); ok && s.tcp {
+		opts.Port = addr.Port
+	}
+	opts.JetStreamMaxStore = ns.JetStreamConfig().MaxStore
+	go s.watch()
 	o.Log.InfoContext(ctx, "queue server started", "dir", o.Dir, "url", s.URL(), "domain", o.Domain)
 	return s, nil
 }
@@ -165,7 +183,7 @@ func lockFolder(dir string) (*os.File, error) {
 
 // launch starts a server and waits until it answers.
 func launch(ctx context.Context, opts *server.Options, log *slog.Logger) (*server.Server, error) {
-	ns, err := server.NewServer(opts)
+	ns, err := server.NewServer(opts.Clone())
 	if err != nil {
 		return nil, err
 	}
@@ -189,33 +207,30 @@ func launch(ctx context.Context, opts *server.Options, log *slog.Logger) (*serve
 	return ns, nil
 }
 
-// URL returns where clients connect; it is empty if only this process can.
+// URL returns where clients connect; it is empty if only this process can, or
+// while the server is being restarted.
 func (s *Server) URL() string {
 	if !s.tcp {
 		return ""
 	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.ns == nil {
+		return ""
+	}
 	return s.ns.ClientURL()
-}
-
-// Healthz returns nil while the server can store messages, or what keeps it
-// from that, such as a full disk.
-func (s *Server) Healthz() error {
-	h := s.ns.Healthz(&server.HealthzOptions{})
-	if h.Status == "ok" {
-		return nil
-	}
-	if h.Error == "" {
-		h.Error = h.Status
-	}
-	return fmt.Errorf("queue server: %s", h.Error)
 }
 
 // Shutdown stops the server and returns when its files are closed. It may be
 // called more than once. Clients should be closed before.
 func (s *Server) Shutdown() {
 	s.stop.Do(func() {
-		s.ns.Shutdown()
-		s.ns.WaitForShutdown()
+		close(s.quit)
+		<-s.watched
+		if s.ns != nil { // nobody else changes it any more
+			s.ns.Shutdown()
+			s.ns.WaitForShutdown()
+		}
 		_ = s.lock.Close() // gives the folder back; nothing was written
 	})
 }

@@ -21,6 +21,7 @@ const (
 	eventsStream   = "TRANSHIP_EVENTS"
 	agentsBucket   = "TRANSHIP_AGENTS"
 	jobsBucket     = "TRANSHIP_JOBS"
+	ledgerBucket   = "TRANSHIP_LEDGER"
 
 	deadRoot  = "tranship.dead."
 	eventRoot = "tranship.event."
@@ -38,6 +39,7 @@ const (
 	maxDeadBytes   = 64 << 20
 	maxEventBytes  = 64 << 20
 	maxBucketBytes = 16 << 20
+	maxMarkBytes   = 1 << 20
 
 	maxAckPending = 10_000 // held by agents, per class; redelivering more at once would stop the server
 	maxWaiting    = 4096   // agents that wait for work, per class; cannot be changed later
@@ -132,7 +134,14 @@ func (b *Bus) setupBuckets(ctx context.Context) error {
 		Replicas:       b.opt.Replicas,
 		Metadata:       metadata(),
 	}
-	for _, cfg := range []jetstream.KeyValueConfig{agents, jobs} {
+	ledger := jetstream.KeyValueConfig{
+		Bucket:      ledgerBucket,
+		Description: "The last ids of the ledger that was published here: a ledger that knows less was set back",
+		MaxBytes:    maxMarkBytes,
+		Replicas:    b.opt.Replicas,
+		Metadata:    metadata(),
+	}
+	for _, cfg := range []jetstream.KeyValueConfig{agents, jobs, ledger} {
 		if _, err := b.js.CreateOrUpdateKeyValue(ctx, cfg); err != nil {
 			return fmt.Errorf("bucket %s: %w", cfg.Bucket, err)
 		}

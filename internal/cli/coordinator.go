@@ -40,6 +40,6 @@ func (p *program) runCoordinator(ctx context.Context, file string) error {
 	}
 	defer h.close()
 	log.InfoContext(ctx, "coordinator is up", "page", h.address(), "version", buildVersion().Version)
-	n := notifier{log: log, status: func() string { return "serving " + h.address() }, healthy: h.healthy}
+	n := notifier{log: log, status: func() string { return "serving " + h.address() }, healthy: h.coordinator.Healthy}
 	return h.runWhile(ctx, n.run)
 }

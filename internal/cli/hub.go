@@ -233,11 +233,6 @@ func ledgerError(err error) error {
 // address returns where the page is.
 func (h *hub) address() string { return "http://" + h.page.Addr().String() }
 
-// healthy reports why the coordinator cannot do its work, or nil if it can.
-func (h *hub) healthy(ctx context.Context) error {
-	return errors.Join(h.ledger.Ping(ctx), h.bus.Healthy(ctx))
-}
-
 // startAgent returns an agent in this process, with a connection of its own.
 func (h *hub) startAgent(ctx context.Context, cfg config.Agent) (*agent.Agent, error) {
 	if cfg.Name == "" {

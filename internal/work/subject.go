@@ -23,6 +23,9 @@ func (it Item) Subject() string {
 // WorkSubjects returns the pattern of all items of a site.
 func WorkSubjects(site string) string { return workRoot + site + ".*.*.*" }
 
+// AllWorkSubjects is the pattern of all items of all sites.
+const AllWorkSubjects = workRoot + "*.*.*.*"
+
 // ClassSubjects returns the pattern of a site's items of one class.
 func ClassSubjects(site string, c Class) string {
 	return workRoot + site + "." + string(c) + ".*.*"

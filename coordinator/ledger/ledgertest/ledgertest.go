@@ -19,7 +19,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -76,6 +78,66 @@ func URL(t testing.TB) string {
 	return database(t, template)
 }
 
+// Copy returns the address of a copy of the test's database as it stands now,
+// dropped at the end of the test. Connections to it are cut, as by a crash;
+// new ones are refused for the moment that the copy takes.
+func Copy(t testing.TB, address string) string {
+	t.Helper()
+	cut(t, address)
+	twin := database(t, nameIn(t, address))
+	run(t, "ALTER DATABASE "+nameIn(t, address)+" ALLOW_CONNECTIONS true")
+	return twin
+}
+
+// Replace puts the copy in the place of the test's database, as a restore or a
+// failover does.
+func Replace(t testing.TB, address, by string) {
+	t.Helper()
+	cut(t, address)
+	cut(t, by)
+	name := nameIn(t, address)
+	run(t, "DROP DATABASE "+name, "CREATE DATABASE "+name+" TEMPLATE "+nameIn(t, by))
+}
+
+// Drop removes the test's database.
+func Drop(t testing.TB, address string) {
+	t.Helper()
+	cut(t, address)
+	run(t, "DROP DATABASE "+nameIn(t, address))
+}
+
+// cut ends all connections to a database and refuses new ones.
+func cut(t testing.TB, address string) {
+	t.Helper()
+	name := nameIn(t, address)
+	run(t, "ALTER DATABASE "+name+" ALLOW_CONNECTIONS false",
+		"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '"+name+"'")
+}
+
+// nameIn returns the name of a test's database.
+func nameIn(t testing.TB, address string) string {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimPrefix(u.Path, "/")
+}
+
+// run runs statements outside of any test's database.
+func run(t testing.TB, statements ...string) {
+	t.Helper()
+	s, err := server()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range statements {
+		if err := admin(s, statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // EmptyURL returns the address of a database of the test's own without a
 // schema.
 func EmptyURL(t testing.TB) string {
@@ -99,7 +161,7 @@ func database(t testing.TB, from string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := admin(s, fmt.Sprintf("DROP DATABASE %s WITH (FORCE)", name)); err != nil {
+		if err := admin(s, fmt.Sprintf("DROP DATABASE IF EXISTS %s WITH (FORCE)", name)); err != nil {
 			t.Error(err)
 		}
 	})

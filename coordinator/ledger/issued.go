@@ -1,0 +1,125 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/tranship/tranship/internal/work"
+)
+
+// Issued returns the last ids that were given out, also to what was never
+// committed. Whatever is written from now on has an id beyond them.
+func (l *Ledger) Issued(ctx context.Context) (work.Issued, error) {
+	const query = `
+		SELECT
+			(SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM items_id_seq) AS item,
+			(SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM jobs_id_seq) AS job`
+
+	var i work.Issued
+	if err := l.db.GetContext(ctx, &i, query); err != nil {
+		return i, fmt.Errorf("read the last ids: %w", err)
+	}
+	return i, nil
+}
+
+// Newest returns the last ids that are written. Unlike those that were only
+// given out they outlast a crash of the database.
+func (l *Ledger) Newest(ctx context.Context) (work.Issued, error) {
+	const query = `SELECT coalesce((SELECT max(id) FROM items), 0) AS item, coalesce((SELECT max(id) FROM jobs), 0) AS job`
+
+	var i work.Issued
+	if err := l.db.GetContext(ctx, &i, query); err != nil {
+		return i, fmt.Errorf("read the newest ids: %w", err)
+	}
+	return i, nil
+}
+
+// Skip has no id given out from now on that is not beyond those of i. On
+// return that is durable. It never goes back.
+func (l *Ledger) Skip(ctx context.Context, i work.Issued) error {
+	const query = `
+		SELECT setval('items_id_seq', greatest($1::bigint, (SELECT last_value FROM items_id_seq))),
+			setval('jobs_id_seq', greatest($2::bigint, (SELECT last_value FROM jobs_id_seq)))`
+
+	if _, err := l.db.ExecContext(ctx, query, i.Item, i.Job); err != nil {
+		return fmt.Errorf("skip the ids up to job %d and item %d: %w", i.Job, i.Item, err)
+	}
+	return nil
+}
+
+// Doubt has agents compare whatever is open before they copy it, because it
+// may have been done: every open item looks as if it had been handed out
+// before. It writes note to the history of each open job and returns how many
+// there are. Doing so again is harmless.
+func (l *Ledger) Doubt(ctx context.Context, note string) (jobs int, err error) {
+	const query = `SELECT id FROM jobs WHERE state IN ('running', 'paused') ORDER BY id`
+
+	var open []work.JobID
+	if err := l.db.SelectContext(ctx, &open, query); err != nil {
+		return 0, fmt.Errorf("list open jobs: %w", err)
+	}
+	for _, id := range open {
+		if err := l.doubtItems(ctx, id); err != nil {
+			return 0, fmt.Errorf("doubt the items of job %d: %w", id, err)
+		}
+		err := l.inTx(ctx, func(tx *sqlx.Tx) error { return addEvent(ctx, tx, id, "", "restored", note) })
+		if err != nil {
+			return 0, err
+		}
+	}
+	return len(open), nil
+}
+
+// doubtBatch is how many items are doubted in one statement.
+const doubtBatch = 10_000
+
+// doubtItems raises the epoch of items that were never handed out.
+func (l *Ledger) doubtItems(ctx context.Context, job work.JobID) error {
+	const query = `
+		WITH fresh AS (
+			SELECT id
+			FROM items
+			WHERE job_id = $1 AND id > $2 AND epoch = 0 AND state IN ('waiting', 'ready')
+			ORDER BY id
+			LIMIT $3
+			FOR UPDATE
+		), doubted AS (
+			UPDATE items i
+			SET epoch = 1
+			FROM fresh
+			WHERE i.id = fresh.id
+			RETURNING i.id
+		)
+		SELECT coalesce(max(id), 0) AS last, count(*) AS n FROM doubted`
+
+	for after := work.ItemID(0); ; {
+		var did struct {
+			Last work.ItemID
+			N    int
+		}
+		if err := l.db.GetContext(ctx, &did, query, job, after, doubtBatch); err != nil {
+			return err
+		}
+		if did.N < doubtBatch {
+			return nil
+		}
+		after = did.Last
+	}
+}
+
+// Alone runs f while no other coordinator runs one under the same name. If the
+// database is lost meanwhile another may begin: what f does must be harmless
+// to repeat.
+func (l *Ledger) Alone(ctx context.Context, name string, f func(context.Context) error) error {
+	tx, err := l.db.BeginTxx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("reach the database: %w", err)
+	}
+	defer tx.Rollback() // gives the lock up; nothing was written
+	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(hashtext('tranship ' || $1))`, name); err != nil {
+		return fmt.Errorf("wait for other coordinators that %s: %w", name, err)
+	}
+	return f(ctx)
+}

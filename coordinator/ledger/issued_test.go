@@ -1,0 +1,155 @@
+package ledger_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tranship/tranship/coordinator/ledger"
+	"github.com/tranship/tranship/coordinator/ledger/ledgertest"
+	"github.com/tranship/tranship/internal/work"
+)
+
+func (b *bench) issued() work.Issued {
+	b.t.Helper()
+	i, err := b.Issued(b.ctx())
+	b.must(err)
+	return i
+}
+
+func TestIssued(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	if got := b.issued(); got != (work.Issued{}) {
+		t.Errorf("of an empty ledger: %+v", got)
+	}
+	first := b.create()
+	if got := b.issued(); got != (work.Issued{Job: first, Item: 1}) {
+		t.Errorf("after a job and its scan: %+v", got)
+	}
+	b.must(b.Skip(b.ctx(), work.Issued{Job: 100, Item: 1000}))
+	b.must(b.Skip(b.ctx(), work.Issued{Job: 50, Item: 2000})) // which never goes back
+	if got := b.issued(); got != (work.Issued{Job: 100, Item: 2000}) {
+		t.Errorf("after ids were skipped: %+v", got)
+	}
+	newest, err := b.Newest(b.ctx())
+	if err != nil || newest != (work.Issued{Job: first, Item: 1}) {
+		t.Errorf("Newest = %+v, %v: what was skipped is not written", newest, err)
+	}
+	if id := b.create(); id != 101 {
+		t.Errorf("the next job is %d, want 101", id)
+	}
+	if newest, err = b.Newest(b.ctx()); err != nil || newest.Item != 2001 {
+		t.Errorf("Newest = %+v, %v, want item 2001", newest, err)
+	}
+}
+
+// What is open after a restore is compared before it is copied: agents do so
+// with an item that was handed out before.
+func TestDoubt(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	running := b.create()
+	scan := b.claimOne()
+	canceled := b.create()
+	_, err := b.Cancel(b.ctx(), canceled, "me")
+	b.must(err)
+	b.record(page(scan, true, "a", "b"))
+
+	for range 2 { // it may be repeated
+		jobs, err := b.Doubt(b.ctx(), "a note")
+		if err != nil || jobs != 1 {
+			t.Fatalf("Doubt = %d, %v, want the one open job", jobs, err)
+		}
+	}
+	it := b.claimOne()
+	if it.Job != running || it.Epoch != 2 {
+		t.Errorf("claimed %+v, want epoch 2: it looks handed out before", it)
+	}
+	b.record(all(it, "copied"))
+	b.finish(running, work.Succeeded)
+	events, err := b.Events(b.ctx(), running, 0, 10)
+	b.must(err)
+	noted := 0
+	for _, e := range events {
+		if e.What == "restored" && e.Note == "a note" {
+			noted++
+		}
+	}
+	if noted != 2 {
+		t.Errorf("noted %d times: %+v", noted, events)
+	}
+}
+
+// Coordinators that start at once take turns.
+func TestAlone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	inside := make(chan struct{})
+	second := make(chan error, 1)
+	order := make(chan string, 2)
+	b.must(b.Alone(b.ctx(), "test", func(ctx context.Context) error {
+		go func() {
+			close(inside)
+			second <- b.Alone(b.ctx(), "test", func(context.Context) error { order <- "second"; return nil })
+		}()
+		<-inside
+		b.waitForLock()
+		order <- "first"
+		return nil
+	}))
+	b.must(<-second)
+	if a, b := <-order, <-order; a != "first" || b != "second" {
+		t.Errorf("%s, then %s", a, b)
+	}
+	wrong := errors.New("wrong")
+	if err := b.Alone(b.ctx(), "test", func(context.Context) error { return wrong }); !errors.Is(err, wrong) {
+		t.Errorf("Alone = %v, want what its function returned", err)
+	}
+}
+
+// waitForLock returns when somebody waits for an advisory lock.
+func (b *bench) waitForLock() {
+	b.t.Helper()
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if b.text(`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (
+			SELECT oid FROM pg_database WHERE datname = current_database())`) != "0" {
+			return
+		}
+	}
+	b.t.Fatal("nobody waits for the lock")
+}
+
+// A database that lacks what this program has seen of it is not worked on: a
+// standby took over that is some moments behind.
+func TestSetBack(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.create()
+	older := ledgertest.Copy(t, b.url)
+	b.create()
+	b.Expect(b.issued().Item)
+	b.Expect(1) // which never goes back
+
+	behind, err := ledger.Open(t.Context(), older, ledger.Options{Connections: 2})
+	b.must(err)
+	defer behind.Close()
+	b.must(behind.Ping(t.Context()))
+	behind.Expect(b.issued().Item)
+	b.must(behind.Ping(t.Context())) // by the connection that is there
+	ledgertest.Copy(t, older)        // which cuts it
+	err = behind.Ping(t.Context())
+	if err != nil && !errors.Is(err, work.ErrSetBack) { // that it was cut
+		err = behind.Ping(t.Context())
+	}
+	if !errors.Is(err, work.ErrSetBack) || !strings.Contains(err.Error(), "start the coordinator again") {
+		t.Errorf("a database that lacks an item: %v, want ErrSetBack", err)
+	}
+
+	ledgertest.Copy(t, b.url)
+	if b.Ping(t.Context()) != nil {
+		b.must(b.Ping(t.Context()))
+	}
+}

@@ -1,0 +1,152 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/tranship/tranship/coordinator/ledger"
+	"github.com/tranship/tranship/internal/bus"
+	"github.com/tranship/tranship/internal/work"
+)
+
+// How far ids move on when the ledger was set back, beyond the last that the
+// queue remembers. Nothing has ids beyond those; this is room for mistakes.
+const (
+	itemMargin = 1_000_000
+	jobMargin  = 1_000
+)
+
+// setupWithin bounds how long a user waits.
+const setupWithin = 5 * time.Second
+
+// recognise compares the ledger with what the queue remembers of it. A ledger
+// that has given out fewer ids was set back: a dump was restored. It would
+// give the ids of items that are on the queue or with agents to other items,
+// and take what is reported of the former for what became of the latter.
+//
+// So all ids that were given out are skipped. What the ledger does not know
+// any more leaves the queue, and what is still open is compared at the target
+// before it is copied. Results that lie on the queue are good: what they name
+// is either known and the same, or unknown from now on.
+//
+// Each step may be repeated, and after a crash is: the mark remembers that
+// there is something to put right until all of it is.
+func (c *Coordinator) recognise(ctx context.Context) error {
+	return c.ledger.Alone(ctx, "recognise the queue", func(ctx context.Context) error {
+		mark, err := c.bus.Mark(ctx)
+		if err != nil {
+			return err
+		}
+		issued, err := c.ledger.Issued(ctx)
+		if err != nil {
+			return err
+		}
+		switch {
+		case mark.SetBack != nil:
+			return c.putRight(ctx, mark.Issued, *mark.SetBack)
+		case mark == work.Mark{} && issued.Item > 0 && !c.bus.Private():
+			// The queue is new, or was lost. It cannot tell of which ledger
+			// agents hold items, which may be this one's later self.
+			c.log.InfoContext(ctx, "the queue is new, or was lost: items go on with ids that were never on one", "next_item", issued.Item+itemMargin+1)
+			return c.ledger.Skip(ctx, work.Issued{Item: issued.Item + itemMargin})
+		case mark.Issued.Beyond(issued):
+			err := c.bus.MoveMark(ctx, func(m work.Mark) work.Mark {
+				m.SetBack = &issued
+				return m
+			})
+			if err != nil {
+				return err
+			}
+			return c.putRight(ctx, mark.Issued, issued)
+		}
+		return nil
+	})
+}
+
+// putRight makes a ledger that had given out the ids up to known, and was set
+// back from those up to was, safe to go on with.
+func (c *Coordinator) putRight(ctx context.Context, was, known work.Issued) error {
+	next := work.Issued{Job: max(was.Job, known.Job) + jobMargin, Item: max(was.Item, known.Item) + itemMargin}
+	if err := c.ledger.Skip(ctx, next); err != nil {
+		return err
+	}
+	forgotten, err := c.bus.Forget(ctx, known)
+	if err != nil {
+		return err
+	}
+	note := fmt.Sprintf("the ledger was set back: it knew items up to %d and the queue up to %d, as after a restore; "+
+		"what is open is compared at the target before it is copied, new items begin behind %d and new jobs behind %d",
+		known.Item, was.Item, next.Item, next.Job)
+	jobs, err := c.ledger.Doubt(ctx, note)
+	if err != nil {
+		return err
+	}
+	c.log.WarnContext(ctx, "the ledger is older than the queue: it was restored; nothing is lost, what is open is compared before it is copied",
+		"open_jobs", jobs, "knew_job", known.Job, "knew_item", known.Item, "queue_job", was.Job, "queue_item", was.Item,
+		"next_job", next.Job+1, "next_item", next.Item+1, "items_removed", forgotten)
+	return c.bus.MoveMark(ctx, func(work.Mark) work.Mark { return work.Mark{Issued: next} })
+}
+
+// A herald lets the queue remember the ids of items before they are published.
+type herald struct {
+	ledger *ledger.Ledger
+	bus    *bus.Bus
+
+	mu    sync.Mutex
+	known work.ItemID // the mark is not before it
+}
+
+// announce returns once the queue remembers the ids of all items. Mostly it
+// does: the mark is moved to the newest item that there is, not to the newest
+// that is published.
+func (h *herald) announce(ctx context.Context, items []work.Item) error {
+	var last work.ItemID
+	for _, it := range items {
+		last = max(last, it.ID)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if last <= h.known {
+		return nil
+	}
+	newest, err := h.ledger.Newest(ctx)
+	if err != nil {
+		return err
+	}
+	err = h.bus.MoveMark(ctx, func(m work.Mark) work.Mark {
+		m.Issued = work.Issued{Job: max(m.Issued.Job, newest.Job), Item: max(m.Issued.Item, newest.Item)}
+		return m
+	})
+	if err == nil {
+		h.known = newest.Item
+		h.ledger.Expect(newest.Item)
+	}
+	return err
+}
+
+// waitForSetup returns once ids are safe to give out, see recognise. Mostly
+// they are when the first request comes.
+func (c *Coordinator) waitForSetup(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, setupWithin)
+	defer cancel()
+	select {
+	case <-c.prepared:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", errSettingUp, ctx.Err())
+	}
+}
+
+var errSettingUp = errors.New("the queue is not set up yet")
+
+func (c *Coordinator) isPrepared() bool {
+	select {
+	case <-c.prepared:
+		return true
+	default:
+		return false
+	}
+}
