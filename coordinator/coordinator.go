@@ -37,6 +37,7 @@ type Coordinator struct {
 	registry  *prometheus.Registry
 	metrics   *metrics
 	version   string
+	began     time.Time
 	publisher publisher
 	dispatch  *dispatch.Dispatcher
 	collect   *collect.Collector
@@ -55,7 +56,7 @@ func New(cfg config.Coordinator, d Deps) *Coordinator {
 		d.Metrics = prometheus.NewRegistry()
 	}
 	c := &Coordinator{
-		cfg: cfg, ledger: d.Ledger, bus: d.Bus, log: d.Log, registry: d.Metrics, version: d.Version,
+		cfg: cfg, ledger: d.Ledger, bus: d.Bus, log: d.Log, registry: d.Metrics, version: d.Version, began: time.Now(),
 		metrics:   newMetrics(d.Metrics),
 		finishing: make(chan struct{}, 1),
 		lost:      make(chan struct{}, 1),

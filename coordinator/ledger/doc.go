@@ -59,6 +59,8 @@
 //   - A job's counters change in the transaction that changes what they count.
 //     A job ends only if they add up and equal what its items say.
 //   - An event is written in the transaction of the change that it tells of.
+//   - An item that goes on from another names it, and what went wrong stays with
+//     each: so every attempt at an object can be read (see Attempts).
 //
 // Transactions take their locks in one order: jobs by id, then items by id,
 // then uploads by id.
