@@ -42,6 +42,7 @@ type Coordinator struct {
 	registry  *prometheus.Registry
 	metrics   *metrics
 	version   string
+	began     time.Time
 	dispatch  *dispatch.Dispatcher
 	collect   *collect.Collector
 	reconcile *reconcile.Reconciler
@@ -63,7 +64,7 @@ func New(cfg config.Coordinator, d Deps) *Coordinator {
 		d.Metrics = prometheus.NewRegistry()
 	}
 	c := &Coordinator{
-		cfg: cfg, ledger: d.Ledger, bus: d.Bus, log: d.Log, registry: d.Metrics, version: d.Version,
+		cfg: cfg, ledger: d.Ledger, bus: d.Bus, log: d.Log, registry: d.Metrics, version: d.Version, began: time.Now(),
 		metrics:   newMetrics(d.Metrics),
 		prepared:  make(chan struct{}),
 		finishing: make(chan struct{}, 1),

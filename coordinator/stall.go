@@ -16,7 +16,7 @@ const stallEvery = 5 * time.Second
 // log and in the events.
 func (c *Coordinator) lookForStalls(ctx context.Context) error {
 	found, err := c.ledger.Stalled(ctx, ledger.StallRule{
-		After: time.Duration(c.cfg.Stalled), Gone: agentGone, QueueDown: c.bus.Healthy(ctx) != nil,
+		After: time.Duration(c.cfg.Stalled), Gone: agentGone, Watched: time.Since(c.began), QueueDown: c.bus.Healthy(ctx) != nil,
 	})
 	if err != nil {
 		return err

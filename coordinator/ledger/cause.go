@@ -12,12 +12,8 @@ import (
 
 // explain says why a job stands still, as far as the ledger can know: here and
 // nowhere else, so that page, command line, metrics and events say the same.
-func (l *Ledger) explain(ctx context.Context, s standingJob, rule StallRule) (work.Stall, error) {
+func (l *Ledger) explain(ctx context.Context, s standingJob, rule StallRule, crew []crewman) (work.Stall, error) {
 	stall := work.Stall{Job: s.Job, Since: s.Since.UTC(), Ready: s.Ready, Queued: s.Queued}
-	crew, err := l.crewOf(ctx, s.Site, rule.Gone)
-	if err != nil {
-		return stall, err
-	}
 	failed, err := l.lastFault(ctx, s)
 	if err != nil {
 		return stall, err

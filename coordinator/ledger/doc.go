@@ -61,6 +61,8 @@
 //   - An event is written in the transaction of the change that it tells of.
 //   - An id of a job or an item is never given out twice, also by a ledger that
 //     was set back (see Skip and Expect).
+//   - An item that goes on from another names it, and what went wrong stays with
+//     each: so every attempt at an object can be read (see Attempts).
 //
 // Transactions take their locks in one order: jobs by id, then items by id,
 // then uploads by id.

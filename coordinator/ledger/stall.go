@@ -18,6 +18,7 @@ import (
 type StallRule struct {
 	After     time.Duration // without anything that brings the job on
 	Gone      time.Duration // after which an agent that is silent does not count
+	Watched   time.Duration // how long whoever asks has been at work: what stood still while nobody was is no news
 	QueueDown bool          // whoever asks cannot reach the queue
 }
 
@@ -45,8 +46,14 @@ func (l *Ledger) Stalled(ctx context.Context, rule StallRule) (found Stalls, err
 	if err != nil {
 		return found, fmt.Errorf("look for stalled jobs: %w", err)
 	}
+	crews := map[string][]crewman{}
 	for _, s := range standing {
-		stall, err := l.explain(ctx, s, rule)
+		if _, known := crews[s.Site]; !known {
+			if crews[s.Site], err = l.crewOf(ctx, s.Site, rule.Gone); err != nil {
+				return found, fmt.Errorf("look for agents at site %s: %w", s.Site, err)
+			}
+		}
+		stall, err := l.explain(ctx, s, rule, crews[s.Site])
 		if err != nil {
 			return found, fmt.Errorf("find out why job %d is stalled: %w", s.Job, err)
 		}
@@ -140,10 +147,10 @@ func (l *Ledger) standing(ctx context.Context, rule StallRule) (jobs []standingJ
 				AND o.moved_at > now() - $1::bigint * interval '1 microsecond') AS others
 		FROM jobs j
 		WHERE j.state = 'running' AND coalesce(j.moved_at, j.created_at) <= now() - $1::bigint * interval '1 microsecond'
-		AND (j.stalled IS NOT NULL OR` + dueItem + `)
+		AND (j.stalled IS NOT NULL OR $3 AND` + dueItem + `)
 		ORDER BY j.id`
 
-	err = l.db.SelectContext(ctx, &jobs, query, rule.After.Microseconds(), BacklogLimit)
+	err = l.db.SelectContext(ctx, &jobs, query, rule.After.Microseconds(), BacklogLimit, rule.Watched >= rule.After)
 	return jobs, err
 }
 

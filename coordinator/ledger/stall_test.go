@@ -12,7 +12,7 @@ import (
 
 // rule counts a job as stalled after a minute; tests age jobs instead of
 // waiting.
-var rule = ledger.StallRule{After: time.Minute, Gone: 30 * time.Second}
+var rule = ledger.StallRule{After: time.Minute, Gone: 30 * time.Second, Watched: time.Hour}
 
 // age makes it long ago that a job came on.
 func (b *bench) age(ids ...work.JobID) {
@@ -93,9 +93,13 @@ func TestStalled(t *testing.T) {
 		t.Error("a job that moves is still called stalled")
 	}
 	b.age(id)
-	b.stalled(ledger.StallRule{After: time.Hour, Gone: time.Minute}) // not so long
+	b.stalled(ledger.StallRule{After: time.Hour, Gone: time.Minute, Watched: time.Hour}) // not so long
+	young := rule
+	young.Watched = rule.After / 2
+	b.stalled(young) // it may have been nobody there to move it
 	b.stalled(rule, "1 unknown")
-	b.record(page(scan, true)) // the end
+	b.stalled(young, "1 unknown") // it is known by now
+	b.record(page(scan, true))    // the end
 	b.record(all(b.claimOne(), "copied"))
 	b.finish(id, work.Succeeded)
 	b.stalled(rule)

@@ -315,3 +315,18 @@ func TestWireSize(t *testing.T) {
 		}
 	}
 }
+
+// An agent of which nothing moves says so; one of the version before, which
+// knows of no such thing, is told apart.
+func TestPresenceSaysWhatMoves(t *testing.T) {
+	for want, moving := range map[string][]JobID{`"moving":[7,8]`: {7, 8}, `"moving":[]`: {}, "": nil} {
+		b, err := json.Marshal(Presence{Agent: "a", Moving: moving})
+		if err != nil || strings.Contains(string(b), "moving") != (want != "") || !strings.Contains(string(b), want) {
+			t.Errorf("%v is sent as %s, %v, want %s", moving, b, err, want)
+		}
+		var got Presence
+		if err := json.Unmarshal(b, &got); err != nil || !reflect.DeepEqual(got.Moving, moving) {
+			t.Errorf("%s is read as %#v, %v, want %#v", b, got.Moving, err, moving)
+		}
+	}
+}

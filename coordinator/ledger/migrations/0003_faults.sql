@@ -12,6 +12,7 @@ COMMENT ON COLUMN items.parent IS 'the item that its objects were handed on from
 ALTER TABLE jobs ADD COLUMN moved_at timestamptz;
 COMMENT ON COLUMN jobs.moved_at IS
   'when a result last brought it on, an agent last said that it moves bytes of it, or it was last let go on';
+UPDATE jobs SET moved_at = now() WHERE state = 'running'; -- there are few; none is to look as if it had stood still since its beginning
 
 COMMENT ON COLUMN items.fault IS 'of a scan, a part and an abort: what went wrong; it is dead of it, or another item tries again';
 COMMENT ON COLUMN items.error IS 'the same in words';
