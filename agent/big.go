@@ -17,7 +17,7 @@ type opening struct {
 
 func (o *opening) opened(d *division) {
 	o.object = work.Object{Key: d.obj.Key, Size: d.in.Size, ETag: d.in.ETag, ModTime: d.in.ModTime}
-	o.upload = work.Upload{ID: d.upload.ID, Part: d.upload.Part, Dropped: d.dropped}
+	o.upload = work.Upload{ID: d.upload.ID, Part: d.upload.Part, Dropped: d.dropped, Stood: stood(d.over)}
 }
 
 // shared reports whether the parts of an object of size bytes are left to
@@ -46,7 +46,7 @@ func (t *transfer) resume(it work.Item) (*division, error) {
 	}
 	in := storage.Info{Key: t.obj.Key, Size: t.obj.Size, ETag: t.obj.ETag}
 	d := t.divide(mp, in, storage.Upload{ID: it.Upload.ID, Part: it.Upload.Part})
-	d.before = it.Upload.Dropped
+	d.before, d.over = it.Upload.Dropped, overStood(it.Upload.Stood)
 	return d, nil
 }
 
@@ -153,6 +153,8 @@ func (d *division) end(ctx context.Context) (work.ObjectOutcome, error) {
 		return d.prove(ctx, dst)
 	case errors.Is(err, errGone) && d.again:
 		return d.stands(ctx, err)
+	case storage.Clashed(err):
+		return d.stands(ctx, d.inTheWay(err))
 	}
 	return work.ObjectOutcome{}, err
 }

@@ -19,7 +19,9 @@ func TestSourceOfPartsChanged(t *testing.T) {
 	put(t, r.dst, "k", []byte("old"))
 	want := storagetest.Bytes(1, bigSize)
 	a := r.start()
-	u := r.begin(1, object(t, r.src, "k", want))
+	obj := object(t, r.src, "k", want)
+	obj.Check = true
+	u := r.begin(1, obj)
 	r.fill(2, &u)
 	put(t, r.src, "k", storagetest.Bytes(2, bigSize))
 	failed(t, r.result(u.part(12, 1)), work.SrcChanged, false) // remembered
@@ -72,7 +74,9 @@ func TestWrongPartsAreNotCommitted(t *testing.T) {
 	r.dst = &targetOf{Store: memstore.New()}
 	put(t, r.dst, "k", []byte("old"))
 	r.start()
-	u := r.begin(1, object(t, r.src, "k", storagetest.Bytes(1, bigSize)))
+	obj := object(t, r.src, "k", storagetest.Bytes(1, bigSize))
+	obj.Check = true
+	u := r.begin(1, obj)
 	r.fill(2, &u)
 	right := u.parts[2].CRC32C
 	u.parts[2].CRC32C = []byte{1, 2, 3, 4}

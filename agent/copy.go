@@ -47,8 +47,10 @@ type transfer struct {
 	obj     work.Object
 	again   bool // it may have been copied before: in an earlier delivery or attempt
 	flight  *flight
-	pinned  *storage.Info // what the source says, once it was asked
-	opening *opening      // of a begin; nil: parts are moved here
+	lease   *lease            // of the item; nil: none
+	over    storage.Condition // on which the object is stored; set by looking at the target
+	pinned  *storage.Info     // what the source says, once it was asked
+	opening *opening          // of a begin; nil: parts are moved here
 	turn    turn
 	dropped string           // what of the metadata was left behind: see metadata
 	misfits []storage.Misfit // fields that the target's server has refused
@@ -66,6 +68,9 @@ func (t *transfer) run(ctx context.Context) (work.ObjectOutcome, error) {
 			}
 		}
 	})
+	if storage.Clashed(err) {
+		out, err = t.clashed(ctx, err)
+	}
 	if err != nil {
 		return t.ruled(err)
 	}
@@ -83,7 +88,10 @@ func (t *transfer) open(ctx context.Context) error {
 func (t *transfer) from(err error) error { return t.src.note(err) }
 func (t *transfer) to(err error) error   { return t.dst.note(err) }
 
+// try copies the object once. It looks at the target before it opens the source:
+// see the package's documentation.
 func (t *transfer) try(ctx context.Context) (work.ObjectOutcome, error) {
+	t.over = t.listed()
 	if t.again || t.obj.Check {
 		out, err := t.present(ctx)
 		if err != nil || out.Outcome != "" {
@@ -170,9 +178,12 @@ func (t *transfer) serverCopy(ctx context.Context, c storage.Copier, in storage.
 	if err != nil {
 		return work.ObjectOutcome{}, err
 	}
-	opts := storage.PutOptions{Meta: meta, Sums: toSend(t.options.Verify, in.Sums, 0)}
+	opts := storage.PutOptions{Meta: meta, Sums: toSend(t.options.Verify, in.Sums, 0), If: t.over}
 	var dst storage.Info
 	err = t.flight.patientlyFor(in.Size, func() (err error) {
+		if err := t.leased(); err != nil {
+			return err
+		}
 		dst, err = c.CopyFrom(ctx, t.obj.Key, t.src.Store, in, opts)
 		return err
 	})
@@ -238,11 +249,11 @@ func (t *transfer) buffered(ctx context.Context, in storage.Info) (evidence, err
 	if err != nil {
 		return evidence{}, t.from(err)
 	}
-	opts := storage.PutOptions{Meta: src.meta, Sums: toSend(t.options.Verify, src.sums, tp.seen.Algos())}
+	opts := storage.PutOptions{Meta: src.meta, Sums: toSend(t.options.Verify, src.sums, tp.seen.Algos()), If: t.over}
 	if opts.Sums.Algos() == 0 && strict(t.options.Verify) {
 		opts.Sums = only(tp.seen, storage.CRC32C)
 	}
-	dst, err := t.dst.Put(ctx, t.obj.Key, bytes.NewReader(b), in.Size, opts)
+	dst, err := t.dst.Put(ctx, t.obj.Key, &fenced{bytes.NewReader(b), t.fence()}, in.Size, opts)
 	if err != nil {
 		return evidence{}, t.to(err)
 	}
@@ -279,7 +290,8 @@ func (t *transfer) streamed(ctx context.Context, in storage.Info) (evidence, err
 	defer src.Close()
 	algos := toHash(t.options.Verify, src.sums, t.dst.expected(), false)
 	tp := t.tap(src, in.Size, algos)
-	opts := storage.PutOptions{Meta: src.meta, Sums: toSend(t.options.Verify, src.sums, algos)}
+	tp.lease = t.fence()
+	opts := storage.PutOptions{Meta: src.meta, Sums: toSend(t.options.Verify, src.sums, algos), If: t.over}
 	dst, err := t.dst.Put(ctx, t.obj.Key, tp, in.Size, opts)
 	switch broke := tp.broke(); {
 	case err != nil && broke != nil:

@@ -53,6 +53,37 @@
 // the target does not know any more says that it is gone, which no further
 // attempt of the same can mend. Aborts are done whatever the state of the job.
 //
+// # Late agents
+//
+// An agent that was cut off, or stopped in the middle of something, and comes
+// back must not replace a newer version. Two fences see to that.
+//
+// The first is the condition on which an object is stored. Every try goes in
+// this order:
+//
+//  1. what stands at the target is looked at, or was listed by the scan
+//  2. the source is read, pinned to the version that is to be copied
+//  3. the object is stored on condition that 1 still stands there
+//
+// Whoever stores a newer version has read it from the source after it changed
+// there, so after 2, when the source still had the old one, and so after 1. What
+// was seen in 1 stands there no more then, and 3 clashes. After a clash nothing
+// is stored in the same attempt: it is only looked whether what is in the way is
+// the object itself. The next attempt begins with 1. For an upload of several
+// agents 1 is its begin, 2 are its parts, and 3 is the finish.
+//
+// For that, what was seen in 1 must not come back. Nothing does not, unless
+// somebody deletes; a version may, where ETags are made of the content. Besides,
+// some stores know no conditions, and some jobs compare nothing. So the second
+// fence is the lease: the queue leaves an item to an agent for AckWait after each
+// sign of life. An agent that is not sure that its last one was heard within
+// that time takes the item for somebody else's and stores nothing more of it; a
+// body on its way fails before its end. Only what a Put stores in the place of
+// nothing, in a store that makes sure of that, may be late, and is reported.
+//
+// What remains is an agent that is stopped between its last look at the clock
+// and the moment when the server stores what it was sent, without a condition.
+//
 // # Concurrency
 //
 // Two contexts are at work: taking ends when Run's does or at Drain, and then

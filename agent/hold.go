@@ -46,7 +46,8 @@ type held struct {
 
 	moved atomic.Int64
 	left  atomic.Int64 // tasks not done, and one for the feeder
-	hung  atomic.Bool  // a stream does not come back from it
+	lease lease
+	hung  atomic.Bool // a stream does not come back from it
 
 	mu       sync.Mutex
 	delivery *bus.Delivery
@@ -71,6 +72,7 @@ func (a *Agent) hold(taking, moving context.Context, d *bus.Delivery) *held {
 		again:    d.Deliveries > 1 || it.Epoch > 1 || it.Attempt > 1,
 		outcomes: make([]work.ObjectOutcome, len(it.Objects)),
 	}
+	h.lease.limit, h.lease.heard = a.ackWait, d.Asked
 	h.moving, h.abandon = context.WithCancelCause(moving)
 	h.starting, h.stop = context.WithCancelCause(h.moving)
 
@@ -112,14 +114,16 @@ func (a *Agent) ends(ctx context.Context, it work.Item) (pair, error) {
 }
 
 // adopt makes a repeated delivery that of the item in hand. It fails if the
-// item is about to be settled: then the repeat is an item of its own.
+// item is about to be settled, or another agent may have had it in between:
+// then the repeat is an item of its own.
 func (h *held) adopt(d *bus.Delivery) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.settling {
+	if h.settling || h.lease.over() {
 		return false
 	}
 	h.delivery, h.epoch = d, max(h.epoch, d.Item.Epoch)
+	h.lease.renew(d.Asked)
 	return true
 }
 
@@ -197,6 +201,9 @@ func (h *held) close(d *bus.Delivery) (how string, err error) {
 	if canceled {
 		return "canceled", errors.Join(err, d.Term("its job was canceled"))
 	}
+	if h.lease.over() {
+		return "lapsed", err // it is in other hands, from which giving it back would take it
+	}
 	how = "returned"
 	var delay time.Duration
 	if errors.Is(why, errPaused) || errors.Is(why, errOver) || errors.Is(why, errRefused) {
@@ -210,10 +217,10 @@ func (h *held) close(d *bus.Delivery) (how string, err error) {
 func (h *held) result() (*work.Result, bool) {
 	r := h.newResult()
 	switch {
-	case h.err != nil && (h.moving.Err() != nil || errors.Is(h.err, errRefused)):
+	case h.err != nil && (h.moving.Err() != nil || errors.Is(h.err, errRefused) || errors.Is(h.err, errLease)):
 		return nil, false // it was dropped, or waits; the error only echoes that
 	case h.err != nil:
-		r.Fault, r.Error, r.Gone = faultOf(h.err), textOf(h.err), errors.Is(h.err, errGone)
+		r.Fault, r.Error, r.Gone = faultOf(h.err), textOf(h.err), errors.Is(h.err, errGone) || storage.Clashed(h.err)
 		h.agent.metrics.faults.WithLabelValues(string(r.Fault)).Inc()
 		h.agent.log.Warn("item failed", "job", h.item.Job, "item", h.item.ID, "fault", r.Fault, "err", h.err)
 		return r, true

@@ -14,9 +14,11 @@ import (
 //
 // The checksums that the stores vouch for are compared; where they have none
 // in common, the end that lacks one is read through. What cannot be found out,
-// because the target may only be written, say, is taken for different.
+// because the target may only be written, say, is taken for different. What
+// stands there is then what the object is stored over.
 func (t *transfer) present(ctx context.Context) (work.ObjectOutcome, error) {
 	there, err := t.dst.Stat(ctx, t.obj.Key)
+	t.over = seen(there, err)
 	switch {
 	case storage.Is(err, work.NotFound) || forbidden(err):
 		return work.ObjectOutcome{}, nil

@@ -11,6 +11,7 @@ import (
 // conclude decides whether what was written is what it should be, and takes it
 // back if not. What was left behind on the way is added to the outcome.
 func (t *transfer) conclude(ctx context.Context, e evidence) (work.ObjectOutcome, error) {
+	t.again = true // should this have to be repeated, for it stands there now
 	proof, err := prove(t.options.Verify, e)
 	if err == nil && t.options.Verify == work.VerifyReadback {
 		if e, err = t.readBack(ctx, e); err == nil {
@@ -74,8 +75,8 @@ func (t *transfer) takeBack(ctx context.Context, wrong storage.Info) error {
 	switch {
 	case storage.Is(err, work.NotFound):
 		return nil
-	case err == nil && now.ETag != wrong.ETag:
-		return nil
+	case err == nil && (now.ETag != wrong.ETag || t.lease.over()):
+		return nil // whoever has the item now compares first
 	case err == nil:
 		err = t.dst.Delete(ctx, t.obj.Key)
 	}

@@ -77,11 +77,11 @@ func TestServerCopyIsReadBackAgainstTheSource(t *testing.T) {
 	src, dst := silent(memstore.New()), &copyist{Store: silent(memstore.New())}
 	want := storagetest.Bytes(1, 1000)
 	tr := newTransfer(src, dst, object(t, src, "k", want))
-	tr.options.Verify = work.VerifyReadback
+	tr.options.Verify, tr.options.Compare = work.VerifyReadback, work.CompareNone
 	if out, err := carry(t, tr); err != nil || out.Proof != "crc32c/target" || out.Checksum != crcOf(want) {
 		t.Errorf("%+v, %v, want it copied and compared", out, err)
 	}
-	dst.spoil = true
+	dst.spoil, tr.again = true, false
 	if out, err := carry(t, tr); !storage.Is(err, work.Corrupt) {
 		t.Errorf("%+v, %v, want %s", out, err, work.Corrupt)
 	}
@@ -121,10 +121,11 @@ func TestReadBackFindsWrongBytes(t *testing.T) {
 			t.Parallel()
 			src, dst := memstore.New(), &liar{Store: silent(memstore.New())}
 			tr := newTransfer(src, dst, object(t, src, "k", storagetest.Bytes(1, size)))
+			tr.options.Compare = work.CompareNone
 			if out, err := carry(t, tr); err != nil || !work.Weak(out.Proof) {
 				t.Errorf("%+v, %v without reading back, want a weak proof", out, err)
 			}
-			tr.options.Verify = work.VerifyReadback
+			tr.options.Verify, tr.again = work.VerifyReadback, false
 			if out, err := carry(t, tr); !storage.Is(err, work.Corrupt) {
 				t.Errorf("%+v, %v, want %s", out, err, work.Corrupt)
 			}

@@ -162,26 +162,33 @@ func (s *scan) report(p work.Page) error {
 // classify decides what has to be done for an object.
 func (s *scan) classify(in storage.Info) (work.Found, error) {
 	f := work.Found{Object: work.Object{Key: in.Key, Size: in.Size, ETag: in.ETag, ModTime: in.ModTime}}
+	var stands bool
 	if s.target != nil {
-		if err := s.compare(in, &f); err != nil {
+		var err error
+		if stands, err = s.compare(in, &f); err != nil {
 			return f, err
 		}
 	}
 	if f.Skip == "" {
 		s.bar(in, &f)
 	}
+	f.Check = f.Check || stands && f.Skip == "" && f.Fail == ""
 	return f, nil
 }
 
-// compare decides in view of what the target lists under the object's key.
-func (s *scan) compare(in storage.Info, f *work.Found) error {
+// compare decides in view of what the target lists under the object's key. It
+// reports whether something else stands there, which is looked at before it is
+// replaced.
+func (s *scan) compare(in storage.Info, f *work.Found) (stands bool, err error) {
 	there, ok, err := s.target.find(s.ctx, in.Key)
 	switch {
 	case err != nil:
-		return err
+		return false, err
 	case s.target.unknown:
 		f.Check = true
-	case !ok || there.size != in.Size:
+	case !ok:
+	case there.size != in.Size:
+		return true, nil
 	case s.held.item.Options.Compare == work.CompareSize:
 		f.Skip = "size"
 	case !s.unlike && md5Of(in.ETag) != nil && in.ETag == there.etag:
@@ -189,7 +196,7 @@ func (s *scan) compare(in storage.Info, f *work.Found) error {
 	default:
 		f.Check = true // other ETags do not prove other content
 	}
-	return nil
+	return false, nil
 }
 
 // bar finds out whether an object cannot be copied: because the target cannot

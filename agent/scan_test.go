@@ -113,10 +113,10 @@ func TestScanCompares(t *testing.T) {
 		size    verdict
 		absent  verdict
 	}{
-		{name: "ETags", compare: work.CompareContent, same: verdict{skip: "etag"}, content: verdict{check: true}},
+		{name: "ETags", compare: work.CompareContent, same: verdict{skip: "etag"}, content: verdict{check: true}, size: verdict{check: true}},
 		{name: "opaque ETags", compare: work.CompareContent, wrap: silent,
-			same: verdict{check: true}, content: verdict{check: true}},
-		{name: "sizes", compare: work.CompareSize, same: verdict{skip: "size"}, content: verdict{skip: "size"}},
+			same: verdict{check: true}, content: verdict{check: true}, size: verdict{check: true}},
+		{name: "sizes", compare: work.CompareSize, same: verdict{skip: "size"}, content: verdict{skip: "size"}, size: verdict{check: true}},
 		{name: "nothing", compare: work.CompareNone},
 		{name: "a target that cannot be listed", compare: work.CompareContent,
 			wrap: func(s storage.Store) storage.Store { return unlisted{s, work.Unsupported} },

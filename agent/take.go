@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/tranship/tranship/internal/storage"
@@ -157,12 +158,13 @@ func (a *Agent) do(t task, f *flight) {
 	default:
 		t.err = a.guard(ctx, t, func() error { return a.big(ctx, t, f) })
 		t.refused(t.err)
+		t.lapsed(t.err)
 	}
 }
 
 // transfer is that of an object of an item.
 func (a *Agent) transfer(t task, f *flight) *transfer {
-	return &transfer{carrier: a.carrier, pair: t.pair, options: t.item.Options, obj: t.item.Objects[t.object], again: t.again, flight: f}
+	return &transfer{carrier: a.carrier, pair: t.pair, options: t.item.Options, obj: t.item.Objects[t.object], again: t.again, flight: f, lease: &t.lease}
 }
 
 // object copies an object, or opens an upload for it.
@@ -177,7 +179,7 @@ func (a *Agent) object(ctx context.Context, t task, f *flight) {
 		out, err = tr.run(ctx)
 		return err
 	})
-	if err != nil && (t.moving.Err() != nil || t.refused(err)) {
+	if err != nil && (t.moving.Err() != nil || t.refused(err) || t.lapsed(err)) {
 		return // put down
 	}
 	if err != nil {
@@ -263,17 +265,13 @@ func (a *Agent) keepAlive(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		var told sync.WaitGroup
 		for _, h := range a.all() {
-			if h.hung.Load() {
-				continue
-			}
-			h.mu.Lock()
-			d := h.delivery
-			h.mu.Unlock()
-			if err := d.InProgress(); err != nil {
-				a.log.DebugContext(ctx, "queue not told", "item", h.item.ID, "err", err)
+			if !h.hung.Load() && !h.lease.over() {
+				told.Go(func() { h.keep(ctx) })
 			}
 		}
+		told.Wait()
 	}
 }
 

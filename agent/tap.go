@@ -19,6 +19,7 @@ type tap struct {
 	digest *storage.Digest
 	want   storage.Sums // what the bytes must add up to, as far as it is computed
 	left   int64        // bytes still promised
+	lease  *lease       // that it fails with; nil: none
 	seen   storage.Sums // of all bytes, once they have passed
 	err    error        // what Read ended with
 }
@@ -53,6 +54,9 @@ func (t *tap) Read(p []byte) (int, error) {
 		t.err = short(t.side(), t.left)
 	case t.left == 0:
 		t.err = t.end(err)
+	}
+	if (t.err == nil || t.err == io.EOF) && t.lease.over() {
+		t.err = errLease
 	}
 	if t.err != nil && t.err != io.EOF {
 		return 0, t.err

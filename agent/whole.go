@@ -61,6 +61,7 @@ func (d *division) commit(ctx context.Context) (storage.Info, error) {
 		}
 	}
 	opts := d.putOptions()
+	opts.If = d.over
 	opts.Sums = merge(opts.Sums, whole)
 	parts := make([]storage.Part, len(d.stored))
 	for i, p := range d.stored {
@@ -73,6 +74,9 @@ func (d *division) commit(ctx context.Context) (storage.Info, error) {
 	var dst storage.Info
 	err := d.tries(ctx, func() error {
 		return d.flight.patiently(func() (err error) {
+			if err := d.leased(); err != nil {
+				return err
+			}
 			dst, err = d.mp.Commit(ctx, d.upload, parts, opts)
 			return d.to(d.known(err))
 		})

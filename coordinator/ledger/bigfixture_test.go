@@ -44,7 +44,7 @@ func (b *bench) toBegin(parts int, change ...func(*work.NewJob)) (work.JobID, wo
 func opens(it work.Item, upload string) work.Result {
 	o := it.Objects[0]
 	o.ETag = "pinned"
-	return result(it, work.Result{Object: &o, Upload: &work.Upload{ID: upload, Part: partSize}})
+	return result(it, work.Result{Object: &o, Upload: &work.Upload{ID: upload, Part: partSize, Stood: "before"}})
 }
 
 // begun makes a job with a big object whose upload u1 is open, and returns its

@@ -29,6 +29,7 @@ type upload struct {
 	UploadID string
 	PartSize int64
 	Dropped  string // of the metadata, when it was opened
+	Stood    string // at the target then
 	Parts    int
 	Left     int // parts that are not there yet
 	State    string
@@ -40,7 +41,7 @@ type upload struct {
 
 const uploadColumns = `
 	id, job_id AS job, begin_id AS begin, item_id AS item, object, upload_id AS uploadid, part_size AS partsize,
-	dropped, parts, parts_left AS "left", state`
+	dropped, stood, parts, parts_left AS "left", state`
 
 func (u *upload) decode() error {
 	u.finish = -1
@@ -50,9 +51,14 @@ func (u *upload) decode() error {
 	return nil
 }
 
+// asOpened is the upload as its begin reported it.
+func (u *upload) asOpened() *work.Upload {
+	return &work.Upload{ID: u.UploadID, Part: u.PartSize, Dropped: u.Dropped, Stood: u.Stood}
+}
+
 // of makes an item one of the upload's.
 func (u *upload) of(it *work.Item) {
-	it.Upload = &work.Upload{ID: u.UploadID, Part: u.PartSize, Dropped: u.Dropped}
+	it.Upload = u.asOpened()
 	it.Objects = []work.Object{u.object}
 }
 
@@ -102,7 +108,7 @@ func (b *batch) join(uploads []*upload) {
 		row.upload = u
 		switch row.Kind {
 		case work.Finish: // its objects are counted: read when they are wanted
-			row.item.Upload = &work.Upload{ID: u.UploadID, Part: u.PartSize, Dropped: u.Dropped}
+			row.item.Upload = u.asOpened()
 			if row.State == work.Waiting {
 				b.finishes[u.ID] = row
 			}
@@ -171,7 +177,7 @@ func (b *batch) takeUpload(row *openItem, v work.Verdict) *upload {
 	switch {
 	case v.Upload != nil:
 		u = &upload{
-			Job: row.Job, Begin: row.ID, UploadID: v.Upload.ID, PartSize: v.Upload.Part, Dropped: plain(v.Upload.Dropped),
+			Job: row.Job, Begin: row.ID, UploadID: v.Upload.ID, PartSize: v.Upload.Part, Dropped: plain(v.Upload.Dropped), Stood: plain(v.Upload.Stood),
 			State: uploadOpen, object: *v.Object, finish: -1,
 		}
 		u.Parts = v.Upload.Parts(u.object.Size)

@@ -36,7 +36,7 @@ func TestBigObject(t *testing.T) {
 	want.ETag = "pinned"
 	for i, it := range parts {
 		if it.Kind != work.Part || it.N != i+1 || it.Attempt != 1 || !reflect.DeepEqual(it.Objects, []work.Object{want}) ||
-			*it.Upload != (work.Upload{ID: "u1", Part: partSize}) {
+			*it.Upload != (work.Upload{ID: "u1", Part: partSize, Stood: "before"}) {
 			t.Errorf("part %d is %+v", i+1, it)
 		}
 		encodes(t, it)
@@ -53,7 +53,7 @@ func TestBigObject(t *testing.T) {
 	b.counts(id, 3, 2, 0, 0, 0)
 
 	finish := b.claimOne()
-	if finish.Kind != work.Finish || finish.Attempt != 1 || !reflect.DeepEqual(finish.Objects, []work.Object{want}) || len(finish.Parts) != 3 {
+	if finish.Kind != work.Finish || finish.Attempt != 1 || finish.Upload.Stood != "before" || !reflect.DeepEqual(finish.Objects, []work.Object{want}) || len(finish.Parts) != 3 {
 		t.Fatalf("the finish is %+v", finish)
 	}
 	for i, p := range finish.Parts {

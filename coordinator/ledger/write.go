@@ -123,12 +123,12 @@ func (b *batch) insertUploads(ctx context.Context, tx *sqlx.Tx) error {
 	const name = `SELECT nextval('tranship.uploads_id_seq') FROM generate_series(1, $1)`
 	const query = `
 		INSERT INTO uploads (
-			id, job_id, begin_id, item_id, key, size, etag, object, upload_id, part_size, parts, parts_left, dropped, state)
-		SELECT id, job_id, begin_id, item_id, key, size, etag, object::jsonb, upload_id, part_size, parts, parts, dropped, 'open'
+			id, job_id, begin_id, item_id, key, size, etag, object, upload_id, part_size, parts, parts_left, dropped, stood, state)
+		SELECT id, job_id, begin_id, item_id, key, size, etag, object::jsonb, upload_id, part_size, parts, parts, dropped, stood, 'open'
 		FROM unnest(
 			$1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bigint[], $7::text[],
-			$8::text[], $9::text[], $10::bigint[], $11::integer[], $12::text[])
-		AS new (id, job_id, begin_id, item_id, key, size, etag, object, upload_id, part_size, parts, dropped)`
+			$8::text[], $9::text[], $10::bigint[], $11::integer[], $12::text[], $13::text[])
+		AS new (id, job_id, begin_id, item_id, key, size, etag, object, upload_id, part_size, parts, dropped, stood)`
 
 	if len(b.opened) == 0 {
 		return nil
@@ -138,7 +138,7 @@ func (b *batch) insertUploads(ctx context.Context, tx *sqlx.Tx) error {
 		return err
 	}
 	var keys [][]byte
-	var etags, objects, names, dropped []string
+	var etags, objects, names, dropped, stood []string
 	var parts []int32
 	for i, u := range b.opened {
 		u.ID = ids[i]
@@ -151,11 +151,11 @@ func (b *batch) insertUploads(ctx context.Context, tx *sqlx.Tx) error {
 		keys, sizes, etags = append(keys, []byte(u.object.Key)), append(sizes, u.object.Size), append(etags, plain(u.object.ETag))
 		objects, names = append(objects, object), append(names, u.UploadID)
 		partSizes, parts = append(partSizes, u.PartSize), append(parts, int32(u.Parts))
-		dropped = append(dropped, u.Dropped)
+		dropped, stood = append(dropped, u.Dropped), append(stood, u.Stood)
 	}
 	_, err := tx.ExecContext(ctx, query, pq.Array(ids), pq.Array(jobs), pq.Array(begins), pq.Array(items), pq.Array(keys),
 		pq.Array(sizes), pq.Array(etags), pq.Array(objects), pq.Array(names), pq.Array(partSizes), pq.Array(parts),
-		pq.Array(dropped))
+		pq.Array(dropped), pq.Array(stood))
 	return err
 }
 
@@ -232,15 +232,15 @@ func (b *batch) updateJobs(ctx context.Context, tx *sqlx.Tx) error {
 	const query = `
 		WITH remarked AS (` + addRemarks + `)
 		UPDATE jobs j
-		SET started_at = coalesce(j.started_at, now()), moved_at = now(),
+		SET started_at = coalesce(j.started_at, now()), moved_at = CASE WHEN u.came THEN now() ELSE j.moved_at END,
 			planned = j.planned + u.planned, copied = j.copied + u.copied, skipped = j.skipped + u.skipped,
 			failed = j.failed + u.failed, retries = j.retries + u.retries,
 			planned_bytes = j.planned_bytes + u.planned_bytes, done_bytes = j.done_bytes + u.done_bytes,
 			moved_bytes = j.moved_bytes + u.moved_bytes
 		FROM unnest(
 			$6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[],
-			$12::bigint[], $13::bigint[], $14::bigint[])
-		AS u (id, planned, copied, skipped, failed, retries, planned_bytes, done_bytes, moved_bytes)
+			$12::bigint[], $13::bigint[], $14::bigint[], $15::boolean[])
+		AS u (id, planned, copied, skipped, failed, retries, planned_bytes, done_bytes, moved_bytes, came)
 		WHERE j.id = u.id`
 
 	if len(b.jobs) == 0 {
@@ -248,6 +248,7 @@ func (b *batch) updateJobs(ctx context.Context, tx *sqlx.Tx) error {
 	}
 	ids := slices.SortedFunc(maps.Keys(b.jobs), func(a, b work.JobID) int { return cmp.Compare(a, b) })
 	var cols [9][]int64
+	var came []bool
 	for _, id := range ids {
 		c := b.jobs[id]
 		for i, n := range []int64{
@@ -255,12 +256,13 @@ func (b *batch) updateJobs(ctx context.Context, tx *sqlx.Tx) error {
 		} {
 			cols[i] = append(cols[i], n)
 		}
+		came = append(came, c.came)
 	}
 	args := b.remarkArgs()
 	for i := range cols {
 		args = append(args, pq.Array(cols[i]))
 	}
-	_, err := tx.ExecContext(ctx, query, args...)
+	_, err := tx.ExecContext(ctx, query, append(args, pq.Array(came))...)
 	return err
 }
 

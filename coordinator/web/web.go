@@ -24,6 +24,11 @@ type Jobs interface {
 type Failures interface {
 	Failures(ctx context.Context, q work.FailureQuery) (failures []work.Failure, next string, err error)
 	FailureTally(ctx context.Context, id work.JobID) ([]work.Tally, error)
+	// Attempts returns attempts, the newest last, and whether there were more
+	// before these. A key that the job has not found is work.ErrNoObject.
+	Attempts(ctx context.Context, q work.AttemptQuery) (attempts []work.Attempt, older bool, err error)
+	// Retryable counts what a Commander's Retry would take up, with its errors.
+	Retryable(ctx context.Context, q work.RetryQuery) (objects, ranges int64, err error)
 }
 
 // Objects reads what became of each object.
@@ -81,6 +86,9 @@ type Deps struct {
 	// Ready checks each thing the coordinator depends on, by name; a nil
 	// error means that it works.
 	Ready func(ctx context.Context) map[string]error
+
+	// Examine looks closely at these things, and has agents look at stores.
+	Examine func(ctx context.Context, stores []work.StoreCheck) []work.Check
 }
 
 // A site is the handler behind New.

@@ -25,7 +25,8 @@ const newerDelay = 15 * time.Second
 // removes the item under the next one. The ledger tells them apart by epoch.
 type Delivery struct {
 	Item       work.Item
-	Deliveries int // times it was handed to an agent, this one included
+	Deliveries int       // times it was handed to an agent, this one included
+	Asked      time.Time // it was handed out no earlier
 
 	nc      *nats.Conn
 	reply   string
@@ -42,13 +43,18 @@ func (d *Delivery) Nak(delay time.Duration) error { return d.settle(nak(delay)) 
 // Term removes the item as unreadable or unworkable; reason is for operators.
 func (d *Delivery) Term(reason string) error { return d.settle(term(reason)) }
 
-// InProgress is a sign of life: AckWait begins anew. It does nothing for an
-// item that was settled, or that another agent already has.
-func (d *Delivery) InProgress() error {
+// InProgress is a sign of life: AckWait begins anew. It returns nil once the
+// queue has confirmed it, and does nothing for an item that was settled. The
+// queue also confirms it when another agent has the item by now, which then
+// keeps it for longer.
+func (d *Delivery) InProgress(ctx context.Context) error {
 	if d.settled.Load() {
 		return nil
 	}
-	return d.say("+WPI")
+	if _, err := d.nc.RequestWithContext(ctx, d.reply, []byte("+WPI")); err != nil {
+		return fmt.Errorf("tell the queue of work on item %d: %w", d.Item.ID, closedOr(err))
+	}
+	return nil
 }
 
 func (d *Delivery) settle(how string) error {
@@ -76,7 +82,7 @@ func term(reason string) string { return "+TERM " + work.Clip(reason) }
 
 // delivery reads a message of a site's queue. It returns nil for one that it
 // cannot hand on, which is then taken care of.
-func (b *Bus) delivery(ctx context.Context, site string, m *nats.Msg) *Delivery {
+func (b *Bus) delivery(ctx context.Context, site string, m *nats.Msg, asked time.Time) *Delivery {
 	meta, err := m.Metadata()
 	if err != nil {
 		b.log.ErrorContext(ctx, "message without a delivery", "subject", m.Subject, "err", err)
@@ -90,7 +96,7 @@ func (b *Bus) delivery(ctx context.Context, site string, m *nats.Msg) *Delivery 
 		b.refuse(ctx, m, err)
 		return nil
 	}
-	return &Delivery{Item: it, Deliveries: int(meta.NumDelivered), nc: b.nc, reply: m.Reply}
+	return &Delivery{Item: it, Deliveries: int(meta.NumDelivered), Asked: asked, nc: b.nc, reply: m.Reply}
 }
 
 // refuse settles a message that cannot be read: one of a newer version is left

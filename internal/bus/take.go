@@ -62,12 +62,14 @@ func (b *Bus) takeOnce(ctx context.Context, site string, n int, wait time.Durati
 	case !b.nc.IsConnected():
 		return nil, false, nil // requests would be sent late, to nobody
 	}
+	asked := time.Now()
 	p, err := b.newPull()
 	if err != nil {
 		return nil, false, err
 	}
 	err = p.look(ctx, site, b.turns(n))
-	if wait = min(wait, pullWait); err == nil && wait > 0 && len(p.got) == 0 && ctx.Err() == nil {
+	// An item that comes late must not seem to be long in hand.
+	if wait = min(wait, pullWait, b.opt.AckWait/4); err == nil && wait > 0 && len(p.got) == 0 && ctx.Err() == nil {
 		for _, c := range work.Classes() {
 			if err == nil && !p.gone[string(c)] {
 				err = p.ask(workPrefix+site, string(c), 1, wait)
@@ -80,7 +82,7 @@ func (b *Bus) takeOnce(ctx context.Context, site string, n int, wait time.Durati
 	for i, m := range p.close() {
 		if i >= n {
 			b.giveBack(ctx, m)
-		} else if d := b.delivery(ctx, site, m); d != nil {
+		} else if d := b.delivery(ctx, site, m, asked); d != nil {
 			found = append(found, d)
 		}
 	}

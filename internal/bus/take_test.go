@@ -176,8 +176,9 @@ func TestRedelivery(t *testing.T) {
 	t.Parallel()
 	b, agent := newFleet(t, Options{AckWait: time.Second})
 	publish(t, b, item(work.Norm, 1, 1))
-	if d := take(t, agent, 1)[0]; d.Deliveries != 1 {
-		t.Errorf("Deliveries = %d, want 1", d.Deliveries)
+	before := time.Now()
+	if d := take(t, agent, 1)[0]; d.Deliveries != 1 || d.Asked.Before(before) || d.Asked.After(time.Now()) {
+		t.Errorf("Deliveries = %d, want 1; asked for at %v", d.Deliveries, d.Asked)
 	}
 	second := take(t, agent, 1)[0] // the first holder said nothing
 	if second.Deliveries != 2 {
@@ -197,7 +198,7 @@ func TestInProgressKeepsItem(t *testing.T) {
 	var alive errgroup.Group
 	alive.Go(func() error {
 		for sleep(ctx, life/20) {
-			if err := d.InProgress(); err != nil {
+			if err := d.InProgress(ctx); err != nil && ctx.Err() == nil {
 				return err
 			}
 		}
@@ -240,7 +241,7 @@ func TestTerm(t *testing.T) {
 	if err := d.Term("cannot\nbe done"); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.InProgress(); err != nil {
+	if err := d.InProgress(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the item leaves", func() bool { return messages(t, b, "TRANSHIP_WORK_s") == 0 })

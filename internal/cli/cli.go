@@ -71,6 +71,7 @@ Exit status: 0 success, 1 failure, 2 usage, 3 finished with failed objects,
 		p.copyCommand(),
 		p.jobCommand(),
 		p.fleetCommand(),
+		p.doctorCommand(),
 		p.coordinatorCommand(),
 		p.agentCommand(),
 		p.migrateCommand(),
@@ -123,13 +124,24 @@ func flagError(cmd *cobra.Command, err error) error {
 	return usage(next, "%s: %w", cmd.CommandPath(), err)
 }
 
-// arguments returns a check that a command got one argument for each name.
+// arguments returns a check that a command got one argument for each name, of
+// which those in brackets, at the end, may be missing.
 func arguments(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
-		case len(args) < len(names):
+		case len(args) < len(names) && !strings.HasPrefix(names[len(args)], "["):
 			return usage("usage: "+cmd.UseLine(), "%s: %s is missing", cmd.CommandPath(), names[len(args)])
 		case len(args) > len(names):
+			return usage("usage: "+cmd.UseLine(), "%s: %q is one argument too many", cmd.CommandPath(), args[len(names)])
+		}
+		return nil
+	}
+}
+
+// atMost returns a check that a command got no more arguments than names.
+func atMost(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > len(names) {
 			return usage("usage: "+cmd.UseLine(), "%s: %q is one argument too many", cmd.CommandPath(), args[len(names)])
 		}
 		return nil

@@ -9,12 +9,9 @@ import (
 	"hash/crc64"
 	"io"
 	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -207,72 +204,4 @@ func sparse(t testing.TB, path string, size int64) {
 	if err := os.Truncate(path, size); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// A wire passes connections on to a server. It counts what clients send and
-// lets no more than so many bytes a second through.
-type wire struct {
-	endpoint string
-	sent     atomic.Int64
-	perByte  time.Duration
-
-	mu   sync.Mutex
-	free time.Time // when the next bytes may pass
-}
-
-func newWire(t testing.TB, endpoint string, bytesPerSecond int) *wire {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	w := &wire{endpoint: "http://" + l.Addr().String(), perByte: time.Second / time.Duration(bytesPerSecond)}
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go w.pass(conn, strings.TrimPrefix(endpoint, "http://"))
-		}
-	}()
-	return w
-}
-
-func (w *wire) pass(client net.Conn, address string) {
-	defer client.Close()
-	server, err := net.Dial("tcp", address)
-	if err != nil {
-		return // the client sees a closed connection
-	}
-	defer server.Close()
-	go func() {
-		_, _ = io.Copy(client, server) // whichever end closes first ends both
-		client.Close()
-	}()
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := client.Read(buf)
-		if n > 0 {
-			w.wait(n)
-			m, _ := server.Write(buf[:n])
-			w.sent.Add(int64(m))
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
-// wait lets n bytes have their turn.
-func (w *wire) wait(n int) {
-	w.mu.Lock()
-	if now := time.Now(); w.free.Before(now) {
-		w.free = now
-	}
-	turn := w.free
-	w.free = w.free.Add(time.Duration(n) * w.perByte)
-	w.mu.Unlock()
-	time.Sleep(time.Until(turn))
 }

@@ -2,12 +2,10 @@ package e2e
 
 import (
 	"context"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -230,76 +228,5 @@ func TestPauseAndCancel(t *testing.T) {
 	f.wantInvariant(t, f.job(t, second))
 	if err := os.RemoveAll(dir + "/other"); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// TestDrain ends agents by SIGTERM under load, as systemctl stop does: what
-// they have in hand is finished or handed back, and the others go on with it
-// at once, long before it would be handed out again by itself.
-func TestDrain(t *testing.T) {
-	long(t)
-	f := newFleet(t, 2, nil)
-	dir := t.TempDir()
-	objects := newCorpus(5000, newSeed(t))
-	objects.toFolder(t, dir+"/src")
-	id := f.submit(t, "file://"+dir+"/src", "file://"+dir+"/dst")
-	eventually(t, "the job to move", time.Minute, func() bool { return f.job(t, id).Copied > 500 })
-	if code := f.agents[0].stop(t); code != 0 {
-		t.Errorf("exit status %d after SIGTERM, want 0", code)
-	}
-	j := f.awaitEnd(t, id, 3*time.Minute)
-	if j.State != "succeeded" || j.Retries != 0 {
-		t.Errorf("job ended %s with %d retries, want succeeded without any", j.State, j.Retries)
-	}
-	f.wantInvariant(t, j)
-	wantEqual(t, folderInventory(t, dir+"/dst"), objects.inventory())
-	if code := f.coordinator.stop(t); code != 0 {
-		t.Errorf("coordinator: exit status %d after SIGTERM, want 0", code)
-	}
-	if code := f.agents[1].stop(t); code != 0 {
-		t.Errorf("agent without a coordinator: exit status %d after SIGTERM, want 0", code)
-	}
-}
-
-// TestSecondSignal ends an agent that has something in hand which will not
-// end: the first signal waits for it, the second does not.
-func TestSecondSignal(t *testing.T) {
-	t.Parallel()
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { silent.Close() })
-	asked := make(chan struct{}, 100)
-	go func() {
-		for {
-			conn, err := silent.Accept()
-			if err != nil {
-				return
-			}
-			t.Cleanup(func() { conn.Close() }) // it is heard, and never answered
-			asked <- struct{}{}
-		}
-	}()
-	f := newFleet(t, 1, nil)
-	url := "s3://bucket?region=us-east-1&use_path_style=true&anonymous=true&endpoint=http://" + silent.Addr().String()
-	f.submit(t, url, "file://"+t.TempDir())
-	select {
-	case <-asked:
-	case <-time.After(time.Minute):
-		t.Fatal("the agent never asked the source")
-	}
-	a := f.agents[0]
-	a.signal(t, syscall.SIGTERM)
-	select {
-	case <-a.done:
-		t.Fatal("the agent did not wait for what it had in hand")
-	case <-time.After(2 * time.Second):
-	}
-	a.signal(t, syscall.SIGTERM)
-	select {
-	case <-a.done:
-	case <-time.After(10 * time.Second): // its grace is 30 s
-		t.Fatal("the second signal did not end the agent at once")
 	}
 }

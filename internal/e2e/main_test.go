@@ -7,14 +7,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -27,6 +24,13 @@ var binary string
 func TestMain(m *testing.M) {
 	if words := os.Getenv(bareVariable); words != "" {
 		if err := bareMain(words); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if words := os.Getenv(queueVariable); words != "" {
+		if err := queueMain(words); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -129,95 +133,6 @@ func profiles(t testing.TB, all ...*servers.S3) []string {
 		t.Fatal(err)
 	}
 	return env
-}
-
-// A daemon is a long-running process of the product under test.
-type daemon struct {
-	name string
-	args []string
-	env  []string
-	log  *logFile
-
-	mu   sync.Mutex
-	cmd  *exec.Cmd
-	done chan struct{}
-}
-
-// A logFile collects what a daemon says, over all its lives.
-type logFile struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logFile) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-// tail returns the last n bytes.
-func (l *logFile) tail(n int) string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	b := l.buf.Bytes()
-	return string(b[max(0, len(b)-n):])
-}
-
-// start runs a daemon until the test ends.
-func start(t testing.TB, name string, env []string, args ...string) *daemon {
-	t.Helper()
-	d := &daemon{name: name, args: args, env: env, log: &logFile{}}
-	d.start(t)
-	t.Cleanup(func() {
-		d.kill()
-		if t.Failed() {
-			t.Logf("%s said at last:\n%s", name, d.log.tail(4000))
-		}
-	})
-	return d
-}
-
-func (d *daemon) start(t testing.TB) {
-	t.Helper()
-	cmd := exec.Command(binary, d.args...)
-	cmd.Env = append(cleanEnv(), d.env...)
-	cmd.Stdout, cmd.Stderr = io.Discard, d.log
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("start %s: %v", d.name, err)
-	}
-	done := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(done) }()
-	d.mu.Lock()
-	d.cmd, d.done = cmd, done
-	d.mu.Unlock()
-}
-
-// kill ends the daemon at once, as a power cut would.
-func (d *daemon) kill() {
-	d.mu.Lock()
-	cmd, done := d.cmd, d.done
-	d.mu.Unlock()
-	_ = cmd.Process.Kill()
-	<-done
-}
-
-// stop asks the daemon to end, as systemd does, and returns its exit status.
-func (d *daemon) stop(t testing.TB) int {
-	t.Helper()
-	d.signal(t, syscall.SIGTERM)
-	select {
-	case <-d.done:
-	case <-time.After(time.Minute):
-		t.Fatalf("%s did not end within a minute of SIGTERM:\n%s", d.name, d.log.tail(4000))
-	}
-	return d.cmd.ProcessState.ExitCode()
-}
-
-func (d *daemon) signal(t testing.TB, s syscall.Signal) {
-	t.Helper()
-	if err := d.cmd.Process.Signal(s); err != nil {
-		t.Fatalf("signal %s: %v", d.name, err)
-	}
 }
 
 // eventually polls until ok holds; the deadline is generous because it is

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tranship/tranship/internal/e2e/servers"
@@ -139,4 +140,29 @@ func wantEqual(t testing.TB, got, want inventory) {
 			t.Errorf("oracle: %s: %.20q", what, keys)
 		}
 	}
+}
+
+// keepVersions makes the server keep every version that is written, so that
+// copies made twice can be counted.
+func keepVersions(t testing.TB, srv *servers.S3, bucket string) {
+	t.Helper()
+	_, err := client(srv).PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{Bucket: &bucket,
+		VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled}})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func countVersions(t testing.TB, srv *servers.S3, bucket string) int {
+	t.Helper()
+	n := 0
+	pages := s3.NewListObjectVersionsPaginator(client(srv), &s3.ListObjectVersionsInput{Bucket: &bucket})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += len(page.Versions)
+	}
+	return n
 }

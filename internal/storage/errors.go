@@ -71,3 +71,9 @@ func FaultOf(err error) work.Fault {
 
 // Is reports whether err has the fault.
 func Is(err error, f work.Fault) bool { return err != nil && FaultOf(err) == f }
+
+// Clashed reports whether err says that PutOptions.If was not met.
+func Clashed(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Clash
+}

@@ -133,6 +133,13 @@ type Misfit struct {
 	Why   string
 }
 
+// ConditionsFact is the name of what a Prober says of PutOptions.If; where it is
+// kept the text begins with ConditionsKept.
+const (
+	ConditionsFact = "conditional writes"
+	ConditionsKept = "kept"
+)
+
 // A Prober finds out what its server can do.
 type Prober interface {
 	// Probe asks the server, once per store, and returns what decides how it is
@@ -188,8 +195,15 @@ type PutOptions struct {
 
 // A Condition is what must stand under a key for it to be written: nothing,
 // or a certain version. The zero Condition is always met. Where it is not, the
-// error has Clash set and nothing has changed. A store whose server knows no
-// conditions writes without them; Probe tells.
+// error is Transient with Clash set, and nothing has changed. A store whose
+// server knows no conditions writes without them; Probe tells.
+//
+// What was stored by a request whose answer was lost clashes with the repeat of
+// that request: whoever is told of a clash looks what stands there before he
+// takes it for somebody else's.
+//
+// A version can come back: many ETags are made of the content alone. Only of
+// nothing can it be said that it was not replaced since it was looked at.
 type Condition struct {
 	Absent bool
 	ETag   string // as Stat names it
@@ -205,6 +219,9 @@ type Traits struct {
 	Meta MetaTraits
 	// MaxPut is the largest object that one Put may carry; 0 means any.
 	MaxPut int64
+	// Fences says that Put keeps Condition.Absent to the last moment, so that
+	// nothing is ever replaced, however late a body or its request arrives.
+	Fences bool
 }
 
 // MetaTraits are the kinds of metadata that a store keeps with an object.

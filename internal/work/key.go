@@ -17,7 +17,7 @@ type Object struct {
 	Size    int64     // bytes
 	ETag    string    // the version that was listed; reads are pinned to it. Empty: look first
 	ModTime time.Time // as listed; zero if unknown
-	Check   bool      // the target holds something under this key that may be the same: compare first
+	Check   bool      // the target may hold something under this key: look at it first
 }
 
 // WireSize bounds the bytes of the object in a message from above, without

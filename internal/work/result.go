@@ -34,7 +34,7 @@ type Result struct {
 	Object   *Object         `json:"object,omitempty"` // kind begin, with an upload: the version that is read
 	Upload   *Upload         `json:"upload,omitempty"` // kind begin: that was opened
 	Part     *StoredPart     `json:"part,omitempty"`   // kind part
-	Gone     bool            `json:"gone,omitempty"`   // with a Fault of a part or a finish: the upload is no longer there
+	Gone     bool            `json:"gone,omitempty"`   // with a Fault of a part or a finish: the upload is no longer there, or of no use any more
 	Fault    Fault           `json:"fault,omitempty"`
 	Error    string          `json:"error,omitempty"`
 	Silent   int             `json:"silent,omitempty"` // with a Fault: the agent did not touch the item, because so many deliveries before this one ended without a word

@@ -19,7 +19,15 @@ type Upload struct {
 	// Dropped is what the target could not hold of the object's metadata when
 	// the upload was opened, as in ObjectOutcome.
 	Dropped string `json:"dropped,omitempty"`
+
+	// Stood is what was seen under the object's key at the target before
+	// anything of it was read: the ETag or StoodNothing. The finish replaces
+	// nothing else. Empty: it is not known.
+	Stood string `json:"stood,omitempty"`
 }
+
+// StoodNothing says that there was nothing.
+const StoodNothing = "*"
 
 // Parts returns how many parts an object of size bytes has.
 func (u Upload) Parts(size int64) int {

@@ -65,14 +65,14 @@ func (s *Store) copyFrom(ctx context.Context, key string, src storage.Store, in 
 			return storage.Info{}, err
 		}
 	}
-	c := copying{to: s, key: key, size: now.Size, w: w,
+	c := copying{to: s, key: key, size: now.Size, w: w, over: opts.If,
 		match:  &blob.SourceModifiedAccessConditions{SourceIfMatch: quote(now.ETag)},
 		tiered: p.AccessTier != nil && (p.AccessTierInferred == nil || !*p.AccessTierInferred)}
 	if c.url, c.bearer, err = s.mayRead(ctx, from, in.Key); err != nil {
 		return storage.Info{}, err
 	}
 	out, err := c.run(ctx)
-	return out, c.explain(err)
+	return out, c.explain(clashed(err, opts.If))
 }
 
 // mayRead returns a URL with which this store's service can read an object of
@@ -118,6 +118,7 @@ type copying struct {
 	url    string // of the source
 	bearer *string
 	match  *blob.SourceModifiedAccessConditions
+	over   storage.Condition
 	tiered bool // the source has an access tier that somebody chose
 }
 
@@ -129,7 +130,7 @@ func (c *copying) run(ctx context.Context) (storage.Info, error) {
 	no := false // the source's properties are in c.w; its MD5 may be a mere claim
 	resp, err := c.to.blob(c.key).UploadBlobFromURL(ctx, c.url, &blockblob.UploadBlobFromURLOptions{
 		CopySourceBlobProperties: &no, CopySourceAuthorization: c.bearer, SourceModifiedAccessConditions: c.match,
-		HTTPHeaders: c.w.headers, Metadata: c.w.user, Tags: c.w.tags, Tier: c.w.tier,
+		HTTPHeaders: c.w.headers, Metadata: c.w.user, Tags: c.w.tags, Tier: c.w.tier, AccessConditions: under(c.over),
 	})
 	if statusOf(err) != http.StatusNotImplemented {
 		if err == nil {
@@ -144,7 +145,7 @@ func (c *copying) run(ctx context.Context) (storage.Info, error) {
 	}
 	old, err := c.to.blob(c.key).CopyFromURL(ctx, c.url, &blob.CopyFromURLOptions{
 		CopySourceAuthorization: c.bearer, SourceModifiedAccessConditions: c.match,
-		Metadata: c.w.user, BlobTags: c.w.tags, Tier: c.w.tier,
+		Metadata: c.w.user, BlobTags: c.w.tags, Tier: c.w.tier, BlobAccessConditions: under(c.over),
 	})
 	if err == nil {
 		in.ETag = unquote(text(old.ETag))
@@ -177,7 +178,7 @@ func (c *copying) blocks(ctx context.Context) (storage.Info, error) {
 	if err := group.Wait(); err != nil {
 		return storage.Info{}, err
 	}
-	in, err := c.to.commitBlocks(ctx, c.key, ids, c.size, c.w)
+	in, err := c.to.commitBlocks(ctx, c.key, ids, c.size, c.w, c.over)
 	if codeOf(err) == "InvalidBlockList" {
 		err = refuse(work.Transient, "another writer of the same key discarded the blocks")
 	}

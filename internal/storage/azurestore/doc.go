@@ -68,6 +68,12 @@
 // together to those of the whole. Nothing of this is taken from PutOptions.
 // A service that tells no checksum of a block vouches for none.
 //
+// # Conditions
+//
+// PutOptions.If goes along as If-None-Match or If-Match with whatever makes an
+// object: of one piece, of blocks, or a copy. Blocks that were staged in vain
+// vanish as others do.
+//
 // # Uploads in parts
 //
 // Azure has no uploads, only blocks that belong to a key's name. The ID of an

@@ -140,6 +140,8 @@ func faultOf(err error) work.Fault {
 	switch {
 	case err == nil:
 		return ""
+	case isClash(err):
+		return work.Transient
 	case errors.As(err, &source):
 		if errors.Is(err, errLength) {
 			return work.Corrupt
@@ -184,6 +186,8 @@ func (s *Store) fail(op, key string, err error) error {
 	var source *sourceError
 	var login *azidentity.AuthenticationFailedError
 	switch {
+	case isClash(err):
+		e.Clash = true
 	case errors.As(err, &source):
 	case errors.As(err, &own):
 		e.Field = own.field

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 
@@ -197,7 +196,7 @@ func (s *Store) commit(ctx context.Context, u storage.Upload, parts []storage.Pa
 	if err := expect(opts.Sums, sums.whole()); err != nil {
 		return storage.Info{}, err
 	}
-	in, err := s.commitBlocks(ctx, u.Key, ids, u.Size, w)
+	in, err := s.commitBlocks(ctx, u.Key, ids, u.Size, w, opts.If)
 	if codeOf(err) == "InvalidBlockList" {
 		return storage.Info{}, refuse(work.NotFound, "parts of the upload are missing: it was given up, or another object was stored under the key")
 	}
@@ -256,10 +255,8 @@ func (s *Store) free(ctx context.Context, u storage.Upload, id uploadID) error {
 			return nil // the empty object could not be removed
 		}
 	}
-	never := azcore.ETagAny
 	made, err := object.CommitBlockList(ctx, nil, &blockblob.CommitBlockListOptions{
-		Metadata:         map[string]*string{givenUp: &u.ID},
-		AccessConditions: &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfNoneMatch: &never}},
+		Metadata: map[string]*string{givenUp: &u.ID}, AccessConditions: under(storage.Condition{Absent: true}),
 	})
 	if status := statusOf(err); status == http.StatusConflict || status == http.StatusPreconditionFailed {
 		return s.sweep(ctx, u) // an object after all, perhaps our own, whose answer was lost

@@ -170,6 +170,7 @@ func (s *Store) Traits() storage.Traits {
 		Name:   "azblob",
 		Meta:   storage.MetaTraits{Headers: true, User: true, Tags: true, Class: true, ModTime: true},
 		MaxPut: maxBlocks * maxBlock,
+		Fences: true,
 	}
 }
 

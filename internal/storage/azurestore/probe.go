@@ -39,6 +39,7 @@ func (s *Store) probe(ctx context.Context, write bool) ([]work.Fact, error) {
 	return append(facts,
 		work.Fact{Name: "checksums", Text: fmt.Sprintf("the service confirms %s of a whole body, %s of a block", named(sums[0]), named(sums[1]))},
 		work.Fact{Name: "parts", Text: fmt.Sprintf("up to %d of up to %d MiB, stored as blocks of the object's name", maxBlocks, maxBlock>>20)},
+		work.Fact{Name: storage.ConditionsFact, Text: storage.ConditionsKept},
 	), nil
 }
 
@@ -60,7 +61,7 @@ func (s *Store) account(ctx context.Context) []work.Fact {
 // one and gives up the other, and returns which checksums the service told.
 func (s *Store) trial(ctx context.Context) (told [2]storage.Algos, err error) {
 	key := ".tranship-probe-" + rand.Text()
-	in, err := s.putWhole(ctx, key, bytes.NewReader([]byte("x")), 1, writing{}, storage.Sums{})
+	in, err := s.putWhole(ctx, key, bytes.NewReader([]byte("x")), 1, writing{}, storage.PutOptions{})
 	if err != nil {
 		return told, err
 	}

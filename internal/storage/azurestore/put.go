@@ -43,9 +43,9 @@ func (s *Store) put(ctx context.Context, key string, body io.Reader, size int64,
 	case size > maxBlocks*maxBlock:
 		return storage.Info{}, refuse(work.Unsupported, "%d bytes are too many for Azure", size)
 	case size <= maxWhole:
-		return s.putWhole(ctx, key, body, size, w, opts.Sums)
+		return s.putWhole(ctx, key, body, size, w, opts)
 	}
-	return s.putBlocks(ctx, key, body, size, w, opts.Sums)
+	return s.putBlocks(ctx, key, body, size, w, opts)
 }
 
 // buffers hold small bodies.
@@ -85,7 +85,8 @@ func measure(ctx context.Context, body io.ReadSeeker, src io.Reader, size int64,
 	return b.finish(err)
 }
 
-func (s *Store) putWhole(ctx context.Context, key string, src io.Reader, size int64, w writing, want storage.Sums) (storage.Info, error) {
+func (s *Store) putWhole(ctx context.Context, key string, src io.Reader, size int64, w writing, opts storage.PutOptions) (storage.Info, error) {
+	want := opts.Sums
 	body, free, err := again(ctx, src, size)
 	var sent storage.Sums
 	if err == nil {
@@ -104,10 +105,10 @@ func (s *Store) putWhole(ctx context.Context, key string, src io.Reader, size in
 	b := newBody(ctx, body, size, 0)
 	resp, err := s.blob(key).Upload(ctx, b, &blockblob.UploadOptions{
 		HTTPHeaders: w.headers, Metadata: w.user, Tags: w.tags, Tier: w.tier,
-		TransactionalValidation: blob.TransferValidationTypeMD5(sent.MD5),
+		TransactionalValidation: blob.TransferValidationTypeMD5(sent.MD5), AccessConditions: under(opts.If),
 	})
 	if _, err = b.finish(err); err != nil {
-		return storage.Info{}, err
+		return storage.Info{}, clashed(err, opts.If)
 	}
 	sums, err := confirm(sent, resp.ContentMD5, resp.ContentCRC64)
 	return storage.Info{Key: key, Size: size, ETag: unquote(text(resp.ETag)), Sums: sums}, err
@@ -141,7 +142,8 @@ func confirm(sent storage.Sums, md5, crc64 []byte) (storage.Sums, error) {
 	return said, nil
 }
 
-func (s *Store) putBlocks(ctx context.Context, key string, src io.Reader, size int64, w writing, want storage.Sums) (storage.Info, error) {
+func (s *Store) putBlocks(ctx context.Context, key string, src io.Reader, size int64, w writing, opts storage.PutOptions) (storage.Info, error) {
+	want := opts.Sums
 	id := newID()
 	whole := storage.NewDigest(want.Algos())
 	src = io.TeeReader(src, whole)
@@ -165,7 +167,7 @@ func (s *Store) putBlocks(ctx context.Context, key string, src io.Reader, size i
 	if err := expect(want, whole.Sums()); err != nil {
 		return storage.Info{}, err
 	}
-	in, err := s.commitBlocks(ctx, key, ids, size, w)
+	in, err := s.commitBlocks(ctx, key, ids, size, w, opts.If)
 	if codeOf(err) == "InvalidBlockList" {
 		err = refuse(work.Transient, "another writer of the same key discarded the blocks")
 	}
@@ -206,12 +208,12 @@ func (s *Store) stage(ctx context.Context, key, name string, src io.Reader, size
 }
 
 // commitBlocks makes an object of blocks and looks that it has the right size.
-func (s *Store) commitBlocks(ctx context.Context, key string, ids []string, size int64, w writing) (storage.Info, error) {
+func (s *Store) commitBlocks(ctx context.Context, key string, ids []string, size int64, w writing, c storage.Condition) (storage.Info, error) {
 	resp, err := s.blob(key).CommitBlockList(ctx, ids, &blockblob.CommitBlockListOptions{
-		HTTPHeaders: w.headers, Metadata: w.user, Tags: w.tags, Tier: w.tier,
+		HTTPHeaders: w.headers, Metadata: w.user, Tags: w.tags, Tier: w.tier, AccessConditions: under(c),
 	})
 	if err != nil {
-		return storage.Info{}, err
+		return storage.Info{}, clashed(err, c)
 	}
 	in := storage.Info{Key: key, Size: size, ETag: unquote(text(resp.ETag))}
 	p, err := s.properties(ctx, key, in.ETag)

@@ -78,6 +78,16 @@ func unlink(dir *os.File, name string) error {
 	return retry(func() error { return unix.Unlinkat(int(dir.Fd()), name, 0) })
 }
 
+// linkNew gives a file of a folder another name, which must be free: EEXIST if
+// it is not. For a moment the file has both.
+func linkNew(dir *os.File, from, to string) error {
+	fd := int(dir.Fd())
+	if err := retry(func() error { return unix.Linkat(fd, from, fd, to, 0) }); err != nil {
+		return err
+	}
+	return retry(func() error { return unix.Unlinkat(fd, from, 0) })
+}
+
 // rmdir removes an empty folder from a folder.
 func rmdir(dir *os.File, name string) error {
 	name = found(dir, name)

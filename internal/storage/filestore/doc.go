@@ -10,6 +10,11 @@
 // order of the keys' bytes, needs no more memory for a large folder than for a
 // small one, and fails with the folder's name when it cannot read it all.
 //
+// PutOptions.If holds when the file takes its name. A name that must be free is
+// taken in one step, where the file system has such a step; of a file that is to
+// be replaced, size, time and inode are compared right before, and who writes it
+// within those microseconds is not seen.
+//
 // # Keys
 //
 // A key is the path below the folder, byte for byte. Keys that no path can

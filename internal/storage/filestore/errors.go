@@ -17,7 +17,7 @@ func (s *Store) fail(op, key string, err error) *storage.Error {
 	e := &storage.Error{Op: op, Store: s.url, Key: key, Err: err, Fault: storage.FaultOf(err)}
 	var own *problem
 	if errors.As(err, &own) {
-		e.Fault, e.Hint, e.Field = own.fault, own.hint, own.field
+		e.Fault, e.Hint, e.Field, e.Clash = own.fault, own.hint, own.field, own.clash
 		return e
 	}
 	var no unix.Errno
@@ -55,6 +55,7 @@ type problem struct {
 	text  string
 	hint  string
 	field work.Field // what of the object cannot be held, if that is it
+	clash bool       // a condition was not met
 	cause error
 }
 
@@ -91,4 +92,9 @@ func retry(call func() error) error {
 // unkept is the problem of a key that cannot be kept.
 func unkept(format string, args ...any) *problem {
 	return &problem{fault: work.Unsupported, field: work.FieldKeys, text: fmt.Sprintf(format, args...)}
+}
+
+// clashf is the problem of a condition that was not met.
+func clashf(format string, args ...any) *problem {
+	return &problem{fault: work.Transient, clash: true, text: fmt.Sprintf(format, args...)}
 }

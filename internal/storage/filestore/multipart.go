@@ -278,12 +278,12 @@ func (s *Store) commit(ctx context.Context, u storage.Upload, list []storage.Par
 	if _, differ := opts.Sums.Compare(sums); differ != 0 {
 		return storage.Info{}, problemf(work.Corrupt, "%s of the parts together is not the expected one", differ)
 	}
-	return s.publishUpload(&draft{dir: dir, f: f, temp: tempName(u), wary: h.folds}, u, name, sums, opts.Meta)
+	return s.publishUpload(&draft{dir: dir, f: f, temp: tempName(u), wary: h.folds}, u, name, sums, opts)
 }
 
 // publishUpload cuts table and label off and gives the file its name. On an error
 // the upload stays as it was, so that Commit can be called again.
-func (s *Store) publishUpload(d *draft, u storage.Upload, name string, sums storage.Sums, meta storage.Meta) (storage.Info, error) {
+func (s *Store) publishUpload(d *draft, u storage.Upload, name string, sums storage.Sums, opts storage.PutOptions) (storage.Info, error) {
 	rest, err := io.ReadAll(io.NewSectionReader(d.f, u.Size, entryAt(u, parts(u)+1)-u.Size+maxLabel))
 	if err != nil {
 		return storage.Info{}, err
@@ -291,7 +291,7 @@ func (s *Store) publishUpload(d *draft, u storage.Upload, name string, sums stor
 	if err := d.f.Truncate(u.Size); err != nil {
 		return storage.Info{}, err
 	}
-	in, err := s.publish(u.Key, d, name, sums, meta)
+	in, err := s.publish(u.Key, d, name, sums, opts)
 	if err != nil && d.temp != "" {
 		_, undo := d.f.WriteAt(rest, u.Size)
 		return storage.Info{}, errors.Join(err, undo)

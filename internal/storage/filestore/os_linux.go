@@ -90,7 +90,11 @@ func lock(f *os.File, off, n int64) error {
 func renameNew(dir *os.File, from, to string) error {
 	to = found(dir, to)
 	fd := int(dir.Fd())
-	return retry(func() error { return unix.Renameat2(fd, from, fd, to, unix.RENAME_NOREPLACE) })
+	err := retry(func() error { return unix.Renameat2(fd, from, fd, to, unix.RENAME_NOREPLACE) })
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) {
+		return linkNew(dir, from, to) // as on network file systems
+	}
+	return err
 }
 
 // systems names the file systems that files are usually on.

@@ -44,11 +44,7 @@ func lock(f *os.File, _, _ int64) error {
 // renameNew gives a file of a folder a name that must be free: EEXIST if it is
 // not.
 func renameNew(dir *os.File, from, to string) error {
-	fd := int(dir.Fd())
-	if err := retry(func() error { return unix.Linkat(fd, from, fd, to, 0) }); err != nil {
-		return err
-	}
-	return retry(func() error { return unix.Unlinkat(fd, from, 0) })
+	return linkNew(dir, from, to)
 }
 
 // system does not know how file systems are called here.

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/work"
 )
 
@@ -132,13 +133,14 @@ func (s *Store) tryOut(dir *os.File) ([]work.Fact, error) {
 		{Name: "names", Text: names},
 		{Name: "unfinished files", Text: unfinished},
 		{Name: "times", Text: times},
+		{Name: storage.ConditionsFact, Text: storage.ConditionsKept + ": a name that must be free is taken in one step, what is replaced is looked at right before"},
 	}
 	if s.xattrs {
 		if err := unix.Fsetxattr(int(f.f.Fd()), attribute, []byte("t=probe"), 0); err != nil {
 			facts = append(facts, work.Fact{Name: "attributes", Text: fmt.Sprintf("cannot be set here: %v", err)})
 		}
 	}
-	return facts, f.name("named")
+	return facts, s.name(f, "named", storage.Condition{})
 }
 
 // precision says how exactly a file's time of modification is kept.

@@ -2,11 +2,9 @@ package filestore
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"time"
 
@@ -51,11 +49,12 @@ func (s *Store) putFile(ctx context.Context, key string, way []string, name stri
 	if err != nil {
 		return storage.Info{}, err
 	}
-	return s.publish(key, d, name, sums, opts.Meta)
+	return s.publish(key, d, name, sums, opts)
 }
 
 // publish gives a written draft its times, its record and its name.
-func (s *Store) publish(key string, d *draft, name string, sums storage.Sums, meta storage.Meta) (storage.Info, error) {
+func (s *Store) publish(key string, d *draft, name string, sums storage.Sums, opts storage.PutOptions) (storage.Info, error) {
+	meta := opts.Meta
 	if !meta.ModTime.IsZero() {
 		if err := d.setModTime(meta.ModTime); err != nil {
 			return storage.Info{}, fmt.Errorf("set the modification time: %w", err)
@@ -74,7 +73,7 @@ func (s *Store) publish(key string, d *draft, name string, sums storage.Sums, me
 	if err := d.f.Sync(); err != nil {
 		return storage.Info{}, err
 	}
-	if err := d.name(name); err != nil {
+	if err := s.name(d, name, opts.If); err != nil {
 		return storage.Info{}, err
 	}
 	in, err := s.info(key, d.f, &st)
@@ -123,93 +122,6 @@ func receive(ctx context.Context, w io.Writer, body io.Reader, size int64, want 
 	}
 }
 
-// A draft is a file on its way to a name in its folder.
-type draft struct {
-	dir  *os.File // readable
-	f    *os.File
-	temp string // its name until then; empty if it has none
-	wary bool   // another name may lead to the same file
-}
-
-func (s *Store) newDraft(dir *os.File) (*draft, error) {
-	if s.nameless {
-		if f, err := openNameless(dir); f != nil || err != nil {
-			return &draft{dir: dir, f: f}, err
-		}
-	}
-	temp := ourPrefix + rand.Text() + ourSuffix
-	f, err := openat(dir, temp, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o666)
-	return &draft{dir: dir, f: f, temp: temp}, err
-}
-
-func (d *draft) setModTime(t time.Time) error {
-	ts, err := unix.TimeToTimespec(t)
-	if err != nil {
-		return err
-	}
-	times := []unix.Timespec{ts, ts}
-	if d.temp == "" {
-		return setTimes(d.f, times)
-	}
-	return retry(func() error {
-		return unix.UtimesNanoAt(int(d.dir.Fd()), d.temp, times, unix.AT_SYMLINK_NOFOLLOW)
-	})
-}
-
-// name gives the draft its name, in place of the file that may have it.
-func (d *draft) name(name string) error {
-	if d.temp == "" {
-		err := link(d.f, d.dir, name)
-		if err == nil {
-			return d.dir.Sync()
-		}
-		if !errors.Is(err, unix.EEXIST) {
-			return err
-		}
-		temp := ourPrefix + rand.Text() + ourSuffix
-		if err := link(d.f, d.dir, temp); err != nil {
-			return err
-		}
-		d.temp = temp
-	}
-	if d.wary {
-		err := renameNew(d.dir, d.temp, name)
-		if err == nil {
-			d.temp = ""
-			return d.dir.Sync()
-		}
-		if !errors.Is(err, unix.EEXIST) && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOTSUP) &&
-			!errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EPERM) {
-			return err // else it is to be replaced, or the file system has no such renaming
-		}
-	}
-	// Only a file may be replaced: renaming would also replace a symbolic link.
-	st, err := lstat(d.dir, name)
-	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return inTheWay(d.dir, name, unix.EEXIST)
-	}
-	if err == nil && d.wary {
-		if err := spelt(d.dir, name); err != nil {
-			return err
-		}
-	}
-	fd, to := int(d.dir.Fd()), found(d.dir, name)
-	if err := retry(func() error { return unix.Renameat(fd, d.temp, fd, to) }); err != nil {
-		return err
-	}
-	d.temp = ""
-	return d.dir.Sync()
-}
-
-// discard closes the draft and removes what has no name of its own yet.
-func (d *draft) discard() {
-	d.f.Close()
-	if d.temp != "" {
-		// A file that stays behind is hidden and documented as removable.
-		_ = unlink(d.dir, d.temp)
-	}
-}
-
 // putMarker stores an empty object that stands for a folder.
 func (s *Store) putMarker(ctx context.Context, key string, way []string, body io.Reader, size int64, opts storage.PutOptions) (storage.Info, error) {
 	in, err := func() (in storage.Info, err error) {
@@ -227,6 +139,9 @@ func (s *Store) putMarker(ctx context.Context, key string, way []string, body io
 			return in, err
 		}
 		defer dir.Close()
+		if err := s.meetsMarker(key, dir, opts.If); err != nil {
+			return in, err
+		}
 		q := record{Meta: opts.Meta}.encode(key)
 		if opts.Meta.ModTime.IsZero() {
 			opts.Meta.ModTime = time.Now()

@@ -45,7 +45,7 @@ func (s *Store) beginCompose(ctx context.Context, folder string) error {
 	if len(folder)+64 > maxName {
 		return refuse(work.Unsupported, "the store's prefix is too long for the parts of an upload")
 	}
-	_, err := s.insert(ctx, folder+mark, http.NoBody, 0, storage.PutOptions{}, nil)
+	_, err := s.insert(ctx, folder+mark, http.NoBody, 0, storage.PutOptions{})
 	return err
 }
 
@@ -65,7 +65,7 @@ func (s *Store) putPiece(ctx context.Context, folder string, n int, body io.Read
 		return storage.Part{}, err
 	}
 	name := pieceName(n) + rand.Text()
-	out, err := s.insert(ctx, folder+name, body, size, storage.PutOptions{Sums: sums}, nil)
+	out, err := s.insert(ctx, folder+name, body, size, storage.PutOptions{Sums: sums})
 	if err != nil {
 		return storage.Part{}, err
 	}
@@ -120,8 +120,8 @@ func (s *Store) inFolder(ctx context.Context, begin string) (map[string]piece, e
 }
 
 // commitCompose puts the pieces together, in the folder. What comes out is
-// known to be right before it is copied to its name, in the place of what was
-// there when that began.
+// known to be right before it is copied to its name, in the place of what must
+// be there, or of what was there when that began.
 func (s *Store) commitCompose(ctx context.Context, u storage.Upload, name, folder string, parts []storage.Part, opts storage.PutOptions) (storage.Info, error) {
 	there, err := s.inFolder(ctx, folder)
 	if err != nil {
@@ -157,7 +157,7 @@ func (s *Store) commitCompose(ctx context.Context, u storage.Upload, name, folde
 			return storage.Info{}, err
 		}
 	}
-	out, err := s.place(ctx, name, pieces[0], opts.Meta)
+	out, err := s.place(ctx, name, pieces[0], opts)
 	if err != nil {
 		return storage.Info{}, err
 	}
@@ -194,18 +194,14 @@ func (s *Store) join(ctx context.Context, folder string, level int, pieces []pie
 }
 
 // place copies what was put together to the object's name, within the service.
-func (s *Store) place(ctx context.Context, name string, whole piece, m storage.Meta) (*gcs.ObjectAttrs, error) {
+func (s *Store) place(ctx context.Context, name string, whole piece, opts storage.PutOptions) (*gcs.ObjectAttrs, error) {
 	for attempt := 1; ; attempt++ {
-		now, err := s.attrs(ctx, s.object(name))
-		over := gcs.Conditions{DoesNotExist: true}
-		switch {
-		case err == nil:
-			over = gcs.Conditions{GenerationMatch: now.Generation}
-		case !gone(err):
+		conditions, err := s.now(ctx, name, opts.If)
+		if err != nil {
 			return nil, err
 		}
-		copier := s.object(name).If(over).CopierFrom(s.object(whole.name).Generation(whole.generation))
-		copier.ObjectAttrs = attributes(m)
+		copier := s.object(name).If(conditions).CopierFrom(s.object(whole.name).Generation(whole.generation))
+		copier.ObjectAttrs = attributes(opts.Meta)
 		out, err := s.rewrite(ctx, copier)
 		if faultOf(err) != work.SrcChanged {
 			if err == nil && !whole.is(out) {
@@ -217,10 +213,29 @@ func (s *Store) place(ctx context.Context, name string, whole piece, m storage.M
 		if now, again := s.attrs(ctx, s.object(name)); again == nil && whole.is(now) {
 			return now, nil
 		}
+		if err := clashed(err, opts.If); isClash(err) {
+			return nil, err
+		}
 		if attempt == attempts {
 			return nil, refuse(work.Transient, "others keep writing the object: %v", told(err))
 		}
 	}
+}
+
+// now returns the condition that an object is what c asks for, or still is what
+// it is now.
+func (s *Store) now(ctx context.Context, name string, c storage.Condition) (gcs.Conditions, error) {
+	if c != (storage.Condition{}) {
+		return conditions(c)
+	}
+	now, err := s.attrs(ctx, s.object(name))
+	switch {
+	case err == nil:
+		return gcs.Conditions{GenerationMatch: now.Generation}, nil
+	case gone(err):
+		return gcs.Conditions{DoesNotExist: true}, nil
+	}
+	return gcs.Conditions{}, err
 }
 
 // compose puts pieces together to what is wanted, and lets the service check

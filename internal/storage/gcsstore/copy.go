@@ -14,11 +14,12 @@ import (
 // CopyFrom lets the service copy, if src is a store of the same service under
 // the same identity. Metadata goes along, also what Meta does not tell of.
 func (s *Store) CopyFrom(ctx context.Context, key string, src storage.Store, in storage.Info, opts storage.PutOptions) (storage.Info, error) {
-	out, err := s.copyFrom(ctx, key, src, in, opts.Meta.Class)
+	out, err := s.copyFrom(ctx, key, src, in, opts)
 	return out, s.fail("copy to", key, err)
 }
 
-func (s *Store) copyFrom(ctx context.Context, key string, src storage.Store, in storage.Info, class string) (storage.Info, error) {
+func (s *Store) copyFrom(ctx context.Context, key string, src storage.Store, in storage.Info, opts storage.PutOptions) (storage.Info, error) {
+	class := opts.Meta.Class
 	from, ok := src.(*Store)
 	if !ok || from.client != s.client {
 		return storage.Info{}, refuse(work.Unsupported, "the stores are not of one service and identity")
@@ -42,7 +43,15 @@ func (s *Store) copyFrom(ctx context.Context, key string, src storage.Store, in 
 		}
 		source = source.Generation(generation).If(gcs.Conditions{GenerationMatch: generation})
 	}
-	copier := s.object(name).CopierFrom(source)
+	to := s.object(name)
+	if opts.If != (storage.Condition{}) {
+		c, err := conditions(opts.If)
+		if err != nil {
+			return storage.Info{}, err
+		}
+		to = to.If(c)
+	}
+	copier := to.CopierFrom(source)
 	if class != "" {
 		// Whoever says anything of the new object says everything.
 		a, err := s.attrs(ctx, source)
@@ -57,7 +66,7 @@ func (s *Store) copyFrom(ctx context.Context, key string, src storage.Store, in 
 	}
 	out, err := s.rewrite(ctx, copier)
 	if err != nil {
-		return storage.Info{}, moved(in, err)
+		return storage.Info{}, s.whose(ctx, source, in, err, opts.If)
 	}
 	return infoOf(key, out), nil
 }
@@ -79,4 +88,17 @@ func moved(in storage.Info, err error) error {
 		return refuse(work.SrcChanged, "version %s is gone: %v", in.ETag, told(err))
 	}
 	return err
+}
+
+// whose finds out which condition of a copy was not met, for which the service
+// has one word: the source's, unless it still stands there.
+func (s *Store) whose(ctx context.Context, source *gcs.ObjectHandle, in storage.Info, err error, c storage.Condition) error {
+	lost := clashed(err, c)
+	if !isClash(lost) {
+		return moved(in, err)
+	}
+	if _, gone := s.attrs(ctx, source); gone != nil {
+		return moved(in, gone)
+	}
+	return lost
 }

@@ -94,8 +94,8 @@ func TestProbe(t *testing.T) {
 		not   string
 	}{
 		{plain, false, []string{"service=an emulator", "checksums=CRC32C", "versions=generations"}, "parts="},
-		{plain, true, []string{"parts=temporary objects", "conditional writes=by generation"}, "parts=uploads"},
-		{xml, true, []string{"parts=uploads of the XML API", "conditional writes=by generation"}, "temporary"},
+		{plain, true, []string{"parts=temporary objects", "conditional writes=kept, by generation"}, "parts=uploads"},
+		{xml, true, []string{"parts=uploads of the XML API", "conditional writes=kept, by generation"}, "temporary"},
 	} {
 		got := facts(tt.s, tt.write)
 		for _, want := range tt.want {

@@ -21,7 +21,7 @@
 // A request is repeated twice after passing errors if its body can be read
 // again; longer patience is the engine's. To store an object again after an
 // answer was lost gives it another version of the same content, as for any
-// store, and needs no condition. There is no limit on the time of a request but
+// store, or clashes with PutOptions.If. There is no limit on the time of a request but
 // one on standing still (steady.go).
 //
 // # Versions
@@ -29,6 +29,10 @@
 // An ETag is a generation. Reads and copies are pinned to it; in a bucket that
 // keeps old generations a Get fails all the same once there is a newer one.
 // Content is read as it is stored, also that which the service would unpack.
+//
+// PutOptions.If goes along as ifGenerationMatch, of a copy and of parts that are
+// composed too. The XML API knows no conditions for uploads: before the end of
+// one the object is looked at. fake-gcs-server keeps conditions of a Put alone.
 //
 // # Metadata
 //

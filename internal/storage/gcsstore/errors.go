@@ -189,6 +189,8 @@ func faultOf(err error) work.Fault {
 	switch {
 	case err == nil:
 		return ""
+	case isClash(err):
+		return work.Transient
 	case errors.As(err, &source):
 		if errors.Is(err, errBytes) {
 			return work.Corrupt
@@ -261,6 +263,8 @@ func (s *Store) fail(op, key string, err error) error {
 		source *sourceError
 	)
 	switch api := told(err); {
+	case isClash(err):
+		e.Clash = true
 	case errors.As(err, &source):
 	case errors.As(err, &own):
 		e.Field = own.field

@@ -134,7 +134,7 @@ func (s *Store) commit(ctx context.Context, u storage.Upload, parts []storage.Pa
 		return storage.Info{}, refuse(work.Corrupt, "the parts together do not have the object's CRC32C")
 	}
 	if way == xmlID {
-		return s.commitXML(ctx, u, name, id, parts, want)
+		return s.commitXML(ctx, u, name, id, parts, want, opts.If)
 	}
 	if err := s.checkMeta(opts.Meta); err != nil {
 		return storage.Info{}, err

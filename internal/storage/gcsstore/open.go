@@ -156,6 +156,7 @@ func (s *Store) Traits() storage.Traits {
 		Name:   "gs",
 		Meta:   storage.MetaTraits{Headers: true, User: true, Class: true, ModTime: true},
 		MaxPut: maxObject,
+		Fences: s.client.options.emulator == "",
 	}
 }
 

@@ -54,27 +54,27 @@ func (s *Store) probe(ctx context.Context, write bool) ([]work.Fact, error) {
 	if err != nil {
 		return nil, err
 	}
-	conditional := "by generation"
+	conditional := storage.ConditionsKept + ", by generation"
 	if !honoured {
 		conditional = "not honoured by this server"
 	}
-	return append(facts, work.Fact{Name: "parts", Text: parts}, work.Fact{Name: "conditional writes", Text: conditional}), nil
+	return append(facts, work.Fact{Name: "parts", Text: parts}, work.Fact{Name: storage.ConditionsFact, Text: conditional}), nil
 }
 
 // honours finds out whether the server refuses to write over an object that
 // must not be there.
 func (s *Store) honours(ctx context.Context) (bool, error) {
-	name, none := s.probeName(), int64(0)
+	name := s.probeName()
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 		defer cancel()
 		_ = s.remove(ctx, name) // what cannot be removed is an empty object more
 	}()
-	if _, err := s.insert(ctx, name, http.NoBody, 0, storage.PutOptions{}, nil); err != nil {
+	if _, err := s.insert(ctx, name, http.NoBody, 0, storage.PutOptions{}); err != nil {
 		return false, fmt.Errorf("store an empty object: %w", err)
 	}
-	_, err := s.insert(ctx, name, http.NoBody, 0, storage.PutOptions{}, &none)
-	if faultOf(err) == work.SrcChanged {
+	_, err := s.insert(ctx, name, http.NoBody, 0, storage.PutOptions{If: storage.Condition{Absent: true}})
+	if isClash(err) {
 		return true, nil
 	}
 	return false, err

@@ -35,7 +35,7 @@ func (s *Store) put(ctx context.Context, key string, body io.Reader, size int64,
 	if err := s.checkMeta(opts.Meta); err != nil {
 		return storage.Info{}, err
 	}
-	out, err := s.insert(ctx, name, body, size, opts, nil)
+	out, err := s.insert(ctx, name, body, size, opts)
 	if err != nil {
 		return storage.Info{}, err
 	}
@@ -71,9 +71,12 @@ func (o *stored) info(key string) storage.Info {
 	}
 }
 
-// insert stores an object; only in the place of the generation over, 0 for
-// none, if that is given.
-func (s *Store) insert(ctx context.Context, name string, body io.Reader, size int64, opts storage.PutOptions, over *int64) (*stored, error) {
+// insert stores an object.
+func (s *Store) insert(ctx context.Context, name string, body io.Reader, size int64, opts storage.PutOptions) (*stored, error) {
+	generation, err := over(opts.If)
+	if err != nil {
+		return nil, err
+	}
 	if size < 0 || size > maxObject {
 		return nil, refuse(work.Unsupported, "%d bytes are not what one object can have", size)
 	}
@@ -97,8 +100,8 @@ func (s *Store) insert(ctx context.Context, name string, body io.Reader, size in
 	head = "--" + boundary + "\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n" + string(described) +
 		"\r\n--" + boundary + "\r\n" + typed + "\r\n"
 	query := url.Values{"uploadType": {"multipart"}, "fields": {"size,generation,crc32c,md5Hash,updated"}, "prettyPrint": {"false"}}
-	if over != nil {
-		query.Set("ifGenerationMatch", strconv.FormatInt(*over, 10))
+	if generation != nil {
+		query.Set("ifGenerationMatch", strconv.FormatInt(*generation, 10))
 	}
 	r := &request{
 		method: http.MethodPost, path: "/upload/storage/v1/b/" + escape(s.bucket) + "/o", query: query,
@@ -110,7 +113,7 @@ func (s *Store) insert(ctx context.Context, name string, body io.Reader, size in
 	}
 	_, text, err := s.roundTrip(ctx, r)
 	if err != nil {
-		return nil, err
+		return nil, clashed(err, opts.If)
 	}
 	var out stored
 	if err := json.Unmarshal(text, &out); err != nil {

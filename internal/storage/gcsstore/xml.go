@@ -128,13 +128,17 @@ type partXML struct {
 }
 
 // commitXML completes an upload of the XML API. want is the CRC32C that the
-// whole must have, nil if that is not known.
-func (s *Store) commitXML(ctx context.Context, u storage.Upload, name, id string, parts []storage.Part, want []byte) (storage.Info, error) {
+// whole must have, nil if that is not known. The XML API knows no conditions for
+// uploads: whether c is met is asked right before.
+func (s *Store) commitXML(ctx context.Context, u storage.Upload, name, id string, parts []storage.Part, want []byte, c storage.Condition) (storage.Info, error) {
 	list := completeXML{Parts: make([]partXML, len(parts))}
 	for i, p := range parts {
 		list.Parts[i] = partXML{N: p.N, ETag: `"` + p.Tag + `"`}
 	}
 	text, err := xml.Marshal(list)
+	if err == nil {
+		err = s.meets(ctx, name, c)
+	}
 	if err != nil {
 		return storage.Info{}, err
 	}

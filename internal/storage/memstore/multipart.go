@@ -92,12 +92,14 @@ func (s *Store) Commit(ctx context.Context, u storage.Upload, parts []storage.Pa
 	if _, differ := opts.Sums.Compare(sums); differ != 0 {
 		return storage.Info{}, s.fail("commit", u.Key, work.Corrupt, fmt.Errorf("%s of the parts together is not the expected one", differ))
 	}
-	o := s.object(u.Key, data, sums, meta)
-	s.bucket.put(o)
+	in, err := s.put("commit", u.Key, s.object(u.Key, data, sums, meta), opts.If)
+	if err != nil {
+		return storage.Info{}, err
+	}
 	s.bucket.mu.Lock()
 	defer s.bucket.mu.Unlock()
 	delete(s.bucket.uploads, u.ID)
-	return s.outer(o), nil
+	return in, nil
 }
 
 // assemble joins the parts and checks that they are all, in order, and the

@@ -38,5 +38,6 @@ func (s *Store) Probe(ctx context.Context, _ bool) ([]work.Fact, error) {
 	return []work.Fact{
 		{Name: "objects", Text: "in the memory of the agent's process, and lost with it"},
 		{Name: "checksums", Text: "MD5 and CRC32C of every object; what is put is checked against every sum"},
+		{Name: storage.ConditionsFact, Text: storage.ConditionsKept},
 	}, nil
 }

@@ -25,9 +25,7 @@ func (s *Store) Put(ctx context.Context, key string, body io.Reader, size int64,
 	if err != nil {
 		return storage.Info{}, err
 	}
-	o := s.object(key, data, sums, opts.Meta)
-	s.bucket.put(o)
-	return s.outer(o), nil
+	return s.put("put", key, s.object(key, data, sums, opts.Meta), opts.If)
 }
 
 func (s *Store) object(key string, data []byte, sums storage.Sums, meta storage.Meta) *object {
@@ -112,7 +110,5 @@ func (s *Store) CopyFrom(ctx context.Context, key string, src storage.Store, in 
 	}
 	meta := o.info.Meta
 	meta.Class = opts.Meta.Class
-	c := s.object(key, o.data, sums, meta)
-	s.bucket.put(c)
-	return s.outer(c), nil
+	return s.put("copy", key, s.object(key, o.data, sums, meta), opts.If)
 }

@@ -97,6 +97,7 @@ func (s *Store) Traits() storage.Traits {
 		Name:      "mem",
 		ETagIsMD5: true,
 		Meta:      storage.MetaTraits{Headers: true, User: true, Tags: true, Class: true, ModTime: true},
+		Fences:    true,
 	}
 }
 
@@ -184,13 +185,33 @@ func (b *bucket) get(key string) *object {
 	return b.objects[key]
 }
 
-func (b *bucket) put(o *object) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.objects[o.info.Key] == nil {
+// put stores an object if what stands there is what c asks for. It is called
+// with mu held.
+func (b *bucket) put(o *object, c storage.Condition) error {
+	there := b.objects[o.info.Key]
+	switch {
+	case c.Absent && there != nil:
+		return fmt.Errorf("version %s stands there already", there.info.ETag)
+	case c.ETag != "" && there == nil:
+		return fmt.Errorf("version %s is gone", c.ETag)
+	case c.ETag != "" && there.info.ETag != c.ETag:
+		return fmt.Errorf("version %s stands there, not %s", there.info.ETag, c.ETag)
+	case there == nil:
 		b.added = append(b.added, o.info.Key)
 	}
 	b.objects[o.info.Key] = o
+	return nil
+}
+
+// put stores an object on a condition.
+func (s *Store) put(op, key string, o *object, c storage.Condition) (storage.Info, error) {
+	s.bucket.mu.Lock()
+	err := s.bucket.put(o, c)
+	s.bucket.mu.Unlock()
+	if err != nil {
+		return storage.Info{}, &storage.Error{Op: op, Store: s.url, Key: key, Fault: work.Transient, Clash: true, Err: err}
+	}
+	return s.outer(o), nil
 }
 
 // find returns the object under key, pinned to etag unless that is empty.

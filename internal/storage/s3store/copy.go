@@ -2,6 +2,7 @@ package s3store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -21,11 +22,12 @@ const (
 // the same identity. Metadata and tags go along, also what Meta does not tell
 // of; the storage class is opts.Meta.Class.
 func (s *Store) CopyFrom(ctx context.Context, key string, src storage.Store, in storage.Info, opts storage.PutOptions) (storage.Info, error) {
-	out, err := s.copyFrom(ctx, key, src, in, opts.Meta.Class)
+	out, err := s.copyFrom(ctx, key, src, in, opts)
 	return out, s.fail("copy to", key, err)
 }
 
-func (s *Store) copyFrom(ctx context.Context, key string, src storage.Store, in storage.Info, class string) (storage.Info, error) {
+func (s *Store) copyFrom(ctx context.Context, key string, src storage.Store, in storage.Info, opts storage.PutOptions) (storage.Info, error) {
+	class := opts.Meta.Class
 	from, ok := src.(*Store)
 	if !ok || from.client != s.client {
 		return storage.Info{}, refuse(work.Unsupported, "the stores are not of one service and identity")
@@ -37,7 +39,7 @@ func (s *Store) copyFrom(ctx context.Context, key string, src storage.Store, in 
 		return storage.Info{}, misfit(work.FieldClass, "S3 cannot hold the storage class: %s", lost[0].Why)
 	}
 	if in.Size > s.client.maxCopy {
-		return s.copyParts(ctx, key, from, in, class)
+		return s.copyParts(ctx, key, from, in, opts)
 	}
 	h := from.asSource(in)
 	if old := in.Meta.Class; class == "" && old != "" && old != standard && !s.client.amazon {
@@ -47,9 +49,10 @@ func (s *Store) copyFrom(ctx context.Context, key string, src storage.Store, in 
 		h[storageClass] = []string{class}
 	}
 	s.encrypt.write(h)
-	answer, body, err := s.roundTrip(ctx, &request{method: http.MethodPut, key: s.prefix + key, header: h, wait: thinking})
+	answer, body, err := s.under(ctx, opts.If, &s.unconditional.copy,
+		&request{method: http.MethodPut, key: s.prefix + key, header: h, wait: thinking})
 	if err != nil {
-		return storage.Info{}, s.refused(err, storage.Meta{Class: class}, h)
+		return storage.Info{}, s.refused(from.unless(ctx, in, err), storage.Meta{Class: class}, h)
 	}
 	var result answerXML
 	if err := decode(body, &result); err != nil {
@@ -62,6 +65,19 @@ func (s *Store) copyFrom(ctx context.Context, key string, src storage.Store, in 
 	return s.look(ctx, key)
 }
 
+// unless finds out which condition of a copy was not met, for which servers have
+// one word: it was that of the source, s, unless in still stands there.
+func (s *Store) unless(ctx context.Context, in storage.Info, err error) error {
+	var lost *clash
+	if !errors.As(err, &lost) || in.ETag == "" {
+		return err
+	}
+	if now, gone := s.stat(ctx, in.Key); gone != nil || now.ETag != in.ETag {
+		return lost.err
+	}
+	return err
+}
+
 // asSource returns the headers that name an object as the source of a copy.
 func (s *Store) asSource(in storage.Info) http.Header {
 	h := http.Header{"X-Amz-Copy-Source": {escapePath(s.bucket + "/" + s.prefix + in.Key)}}
@@ -72,7 +88,7 @@ func (s *Store) asSource(in storage.Info) http.Header {
 }
 
 // copyParts copies an object that is too big for one request.
-func (s *Store) copyParts(ctx context.Context, key string, from *Store, in storage.Info, class string) (storage.Info, error) {
+func (s *Store) copyParts(ctx context.Context, key string, from *Store, in storage.Info, opts storage.PutOptions) (storage.Info, error) {
 	now, err := from.Stat(ctx, in.Key)
 	if err != nil {
 		return storage.Info{}, err
@@ -80,7 +96,7 @@ func (s *Store) copyParts(ctx context.Context, key string, from *Store, in stora
 	if in.ETag != "" && now.ETag != in.ETag {
 		return storage.Info{}, refuse(work.SrcChanged, "its version is now %q, was %q", now.ETag, in.ETag)
 	}
-	now.Meta.Class = class
+	now.Meta.Class = opts.Meta.Class
 	// Not every server counts the tags of an object. Who may not read them may
 	// well copy an object that has none.
 	if now.Meta.Tags, err = from.Tags(ctx, in.Key); err != nil && !(storage.Is(err, work.Denied) && now.TagCount == 0) {
@@ -103,7 +119,7 @@ func (s *Store) copyParts(ctx context.Context, key string, from *Store, in stora
 	}
 	var out storage.Info
 	if err = group.Wait(); err == nil {
-		out, err = s.commit(ctx, u, parts, storage.PutOptions{})
+		out, err = s.commit(ctx, u, parts, storage.PutOptions{If: opts.If})
 	}
 	if err != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidying)

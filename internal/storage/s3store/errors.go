@@ -118,10 +118,13 @@ func faultOf(err error) work.Fault {
 		creds  *credentialsError
 		source *sourceError
 		own    *refusal
+		lost   *clash
 	)
 	switch {
 	case err == nil:
 		return ""
+	case errors.As(err, &lost):
+		return work.Transient
 	case errors.As(err, &source):
 		if errors.Is(err, errLength) {
 			return work.Corrupt
@@ -143,7 +146,8 @@ func faultOf(err error) work.Fault {
 // passing reports whether the same request may succeed in a moment.
 func passing(err error) bool {
 	var source *sourceError
-	if errors.As(err, &source) {
+	var lost *clash
+	if errors.As(err, &source) || errors.As(err, &lost) {
 		return false
 	}
 	f := faultOf(err)
@@ -177,8 +181,11 @@ func (s *Store) fail(op, key string, err error) error {
 		creds  *credentialsError
 		source *sourceError
 		own    *refusal
+		lost   *clash
 	)
 	switch {
+	case errors.As(err, &lost):
+		e.Clash = true
 	case errors.As(err, &source):
 		var of *storage.Error // the other store's
 		if errors.As(source.err, &of) {

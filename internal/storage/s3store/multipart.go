@@ -182,7 +182,7 @@ func (s *Store) commit(ctx context.Context, u storage.Upload, parts []storage.Pa
 			h[alg.header] = []string{base64.StdEncoding.EncodeToString(whole)}
 		}
 	}
-	answer, body, err := s.roundTrip(ctx, &request{
+	answer, body, err := s.under(ctx, opts.If, &s.unconditional.commit, &request{
 		method: http.MethodPost, key: s.prefix + u.Key, query: "uploadId=" + escapeQuery(id), header: h,
 		body: strings.NewReader(text), size: int64(len(text)), wait: thinking,
 	})

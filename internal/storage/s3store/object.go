@@ -184,7 +184,7 @@ func (s *Store) put(ctx context.Context, key string, body io.Reader, size int64,
 			setTrailer(r, crc32c)
 		}
 	}
-	answer, _, err := s.roundTrip(ctx, r)
+	answer, _, err := s.under(ctx, opts.If, &s.unconditional.put, r)
 	if err != nil {
 		return storage.Info{}, s.inTheWay(ctx, key, s.refused(err, opts.Meta, h))
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/work"
 )
 
@@ -52,7 +53,7 @@ func (s *Store) findOut(ctx context.Context, write bool) ([]work.Fact, error) {
 		if err != nil {
 			return nil, err
 		}
-		add("conditional writes", "%s", condition)
+		add(storage.ConditionsFact, "%s", condition)
 		if version {
 			add("versions", "the bucket keeps the old version of an object that is overwritten or deleted")
 		}
@@ -134,7 +135,7 @@ func (s *Store) aboutKeys() string {
 // tryCondition stores a made-up object twice, the second time only if there is
 // none. It also returns whether the server gave it a version.
 func (s *Store) tryCondition(ctx context.Context) (words string, version bool, err error) {
-	const kept = "If-None-Match is kept when an object is stored"
+	const kept = storage.ConditionsKept + " when an object is stored"
 	if s.client.amazon {
 		return kept, false, nil
 	}
@@ -160,6 +161,7 @@ func (s *Store) tryCondition(ctx context.Context) (words string, version bool, e
 	case "":
 		return "the server ignores If-None-Match when an object is stored", version, nil
 	case work.Unsupported, work.Invalid:
+		s.unconditional.put.Store(true)
 		return "the server refuses If-None-Match when an object is stored", version, nil
 	default:
 		return "", false, err

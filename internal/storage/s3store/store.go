@@ -28,6 +28,7 @@ type Store struct {
 
 	refusedClasses sync.Map    // storage classes that the server does not know
 	plainTags      atomic.Bool // it was seen to refuse tags that were not all ASCII
+	unconditional  conditionless
 
 	probing sync.Mutex           // guards facts; held while the server is asked
 	facts   map[bool][]work.Fact // what Probe found out, by whether it might write
@@ -86,6 +87,7 @@ func (s *Store) Traits() storage.Traits {
 		ETagIsMD5: !s.encrypt.kms(),
 		Meta:      storage.MetaTraits{Headers: true, User: true, Tags: true, Class: true, ModTime: true},
 		MaxPut:    maxPut,
+		Fences:    s.client.amazon,
 	}
 }
 

@@ -52,6 +52,10 @@ type Harness struct {
 	// Missing returns a store whose bucket or folder is not there. Nil: this is
 	// not tried.
 	Missing func(t *testing.T) storage.Store
+	// Unconditional names ways to store an object (Put, Put of a stream, CopyFrom,
+	// Commit, at once) in which the server does not keep conditions although it
+	// keeps them for Put, and says why.
+	Unconditional map[string]string
 	// Only names the parts of the suite to run. Empty: all of them.
 	Only []string
 	// Skip names parts of the suite that the store is known to fail for
@@ -75,6 +79,7 @@ var suite = []struct {
 	{"PutAtomic", testPutAtomic},
 	{"PutChecks", testPutChecks},
 	{"PutSeeker", testPutSeeker},
+	{"Conditions", testConditions},
 	{"Meta", testMeta},
 	{"ModTime", testModTime},
 	{"Class", testClass},

@@ -1,0 +1,97 @@
+package s3store
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync/atomic"
+
+	"github.com/tranship/tranship/internal/storage"
+	"github.com/tranship/tranship/internal/work"
+)
+
+// conditionless says in which ways of storing an object the server was seen to
+// refuse every condition. It is not asked for any again.
+type conditionless struct{ put, copy, commit atomic.Bool }
+
+// A clash is the server's word that a condition was not met.
+type clash struct{ err error }
+
+func (c *clash) Error() string { return c.err.Error() }
+func (c *clash) Unwrap() error { return c.err }
+
+// under makes a request that stores an object on a condition. A server that
+// refuses the condition itself, and not the object, is asked without; refuses
+// remembers that.
+func (s *Store) under(ctx context.Context, c storage.Condition, refuses *atomic.Bool, r *request) (http.Header, []byte, error) {
+	if c == (storage.Condition{}) || refuses.Load() {
+		return s.roundTrip(ctx, r)
+	}
+	rewind, plain := rewinder(r.body), r.header.Clone()
+	if c.Absent {
+		r.header["If-None-Match"] = []string{"*"}
+	} else {
+		r.header["If-Match"] = []string{quote(c.ETag)}
+	}
+	r.check = func(ctx context.Context) error { return s.meets(ctx, strings.TrimPrefix(r.key, s.prefix), c) }
+	answer, body, err := s.roundTrip(ctx, r)
+	if f := faultOf(err); s.client.amazon || f != work.Unsupported && f != work.Invalid {
+		return answer, body, clashed(err, c)
+	}
+	if !rewind() {
+		return nil, nil, s.suspect(ctx, err)
+	}
+	r.header, r.check = plain, nil
+	answer, body, err = s.roundTrip(ctx, r)
+	if err == nil {
+		refuses.Store(true)
+	}
+	return answer, body, err
+}
+
+// meets looks whether a condition is met, after the connection broke: a server
+// that refuses a body may hang up before it is heard.
+func (s *Store) meets(ctx context.Context, key string, c storage.Condition) error {
+	now, err := s.head(ctx, key, http.Header{})
+	missing := faultOf(err) == work.NotFound && !noBucket(err)
+	switch {
+	case err != nil && !missing:
+		return nil // it is not known
+	case missing && c.ETag != "":
+		return &clash{refuse(work.SrcChanged, "version %q is gone", c.ETag)}
+	case !missing && c.Absent, !missing && now.ETag != c.ETag:
+		return &clash{refuse(work.SrcChanged, "version %q stands there", now.ETag)}
+	}
+	return nil
+}
+
+// suspect finds out, by a made-up object, whether it was for its condition that
+// the server refused a body that cannot be sent again. If so the next attempt
+// goes without.
+func (s *Store) suspect(ctx context.Context, refused error) error {
+	key := s.prefix + probeName()
+	r := &request{method: http.MethodPut, key: key, header: make(http.Header, 4), body: strings.NewReader("x"), size: 1}
+	answer, _, err := s.under(ctx, storage.Condition{Absent: true}, &s.unconditional.put, r)
+	if err == nil {
+		s.remove(ctx, key, []string{answer.Get(versionID)})
+	}
+	if s.unconditional.put.Load() {
+		return refuse(work.Transient, "the server knows no conditions; the next attempt goes without: %v", refused)
+	}
+	return refused
+}
+
+// clashed tells what a refusal of a conditional request is for.
+func clashed(err error, c storage.Condition) error {
+	var api *apiError
+	if !errors.As(err, &api) {
+		return err
+	}
+	switch {
+	case api.status == http.StatusPreconditionFailed, api.Code == "PreconditionFailed", api.Code == "ConditionalRequestConflict",
+		c.ETag != "" && api.Code == "NoSuchKey":
+		return &clash{err}
+	}
+	return err
+}
