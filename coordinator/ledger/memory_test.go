@@ -31,6 +31,7 @@ func TestMemory(t *testing.T) {
 		t.Run(fmt.Sprintf("seed %d", seed+i), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, seed+i)
+			w.window = []int{6, 25, 60}[(seed+i)%3] // in small ones work piles up
 			w.history(120)
 			w.t.Logf("items by kind and state: %s", w.text(`SELECT string_agg(kind || ' ' || state || ' ' || n, ', ' ORDER BY kind, state)
 				FROM (SELECT kind, state, count(*) AS n FROM tranship.items GROUP BY kind, state) counted`))
@@ -43,7 +44,7 @@ func TestMemory(t *testing.T) {
 
 // history does things at random.
 func (w *world) history(steps int) {
-	w.odd, w.window, w.sites, w.decide = true, 60, []string{work.DefaultSite, "elsewhere"}, slow
+	w.odd, w.sites, w.decide = true, []string{work.DefaultSite, "elsewhere"}, slow
 	w.delay = func() time.Duration { return time.Duration(w.rng.IntN(4)) * time.Hour }
 	for len(w.jobs) < 2 {
 		w.newJob()
@@ -87,10 +88,14 @@ func (w *world) settleDown() {
 	w.decide, w.delay = decide, func() time.Duration { return 0 }
 }
 
-// toil has agents do items that were handed out one after the other.
+// toil has agents do items that were handed out one after the other, mostly
+// not long ago.
 func (w *world) toil() {
-	if len(w.seen) > 0 {
-		i := w.rng.IntN(len(w.seen))
+	if n := len(w.seen); n > 0 {
+		i := w.rng.IntN(n)
+		if w.rng.IntN(3) > 0 {
+			i = n - 1 - w.rng.IntN(min(n, 20))
+		}
 		for _, it := range w.seen[i:min(i+12, len(w.seen))] {
 			w.do(it)
 		}
@@ -141,10 +146,8 @@ func (w *world) browse() {
 // spoil makes a result of an agent that is out of its mind, at times.
 func (w *world) spoil(r *work.Result) {
 	const text = "not \x00 text \xff"
-	if r.Page != nil {
-		w.garnish(r)
-	}
-	if w.rng.IntN(6) > 0 {
+	w.garnish(r)
+	if w.honest || w.rng.IntN(6) > 0 {
 		return
 	}
 	switch w.rng.IntN(8) {
@@ -190,8 +193,15 @@ func (w *world) spoilBig(r *work.Result, text string) {
 	}
 }
 
-// garnish adds to a page what not every page has.
+// garnish adds what not every result has.
 func (w *world) garnish(r *work.Result) {
+	for i := range r.Outcomes {
+		r.Outcomes[i].Proof = []string{"crc32c", "crc32c/source", "size", ""}[w.rng.IntN(4)]
+		r.Outcomes[i].Dropped = []string{"", "", "tags", "mtime,metadata:a"}[w.rng.IntN(4)]
+	}
+	if r.Page == nil {
+		return
+	}
 	if r.Page.After == "" && w.rng.IntN(2) == 0 {
 		r.Report = &work.Report{Agent: "x", Source: work.StoreReport{Driver: "\xff\x00", Facts: []work.Fact{{Name: "n", Text: "t"}}}}
 	}

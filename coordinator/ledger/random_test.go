@@ -135,7 +135,7 @@ func (w *world) do(it work.Item) {
 		}
 		results = []work.Result{r}
 	}
-	if w.odd && !w.honest {
+	if w.odd {
 		for i := range results {
 			w.spoil(&results[i])
 		}
