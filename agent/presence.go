@@ -57,6 +57,7 @@ func (a *Agent) serve(ctx context.Context) {
 		err := a.bus.Serve(ctx, bus.ServiceOptions{
 			Agent: a.cfg.Name, Site: a.cfg.Site, Version: a.version, Host: a.host,
 			Stats: func() any { return a.Presence() }, Drain: a.Drain,
+			Examine: func(ctx context.Context, c work.StoreCheck) []work.Check { return Examine(ctx, a.stores.drivers, c) },
 		})
 		if ctx.Err() == nil {
 			a.log.WarnContext(ctx, "agent is no service", "err", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -13,6 +14,7 @@ import (
 	"github.com/tranship/tranship/coordinator/dispatch"
 	"github.com/tranship/tranship/coordinator/ledger"
 	"github.com/tranship/tranship/coordinator/plan"
+	"github.com/tranship/tranship/coordinator/reconcile"
 	"github.com/tranship/tranship/internal/bus"
 	"github.com/tranship/tranship/internal/work"
 )
@@ -27,6 +29,9 @@ type Deps struct {
 	Version string
 }
 
+// reconcileEvery is how long a loss may go unnoticed, once it is overdue.
+const reconcileEvery = 3 * time.Second
+
 // A Coordinator decides and remembers.
 type Coordinator struct {
 	cfg       config.Coordinator
@@ -36,9 +41,9 @@ type Coordinator struct {
 	registry  *prometheus.Registry
 	metrics   *metrics
 	version   string
-	publisher publisher
 	dispatch  *dispatch.Dispatcher
 	collect   *collect.Collector
+	reconcile *reconcile.Reconciler
 	finishing chan struct{} // wakes the loop that ends jobs
 	lost      chan struct{} // wakes the loop that publishes again
 	fleet     fleet
@@ -60,14 +65,19 @@ func New(cfg config.Coordinator, d Deps) *Coordinator {
 		lost:      make(chan struct{}, 1),
 		controls:  newControls(d.Ledger, d.Bus),
 	}
-	c.publisher = publisher{bus: d.Bus, published: c.metrics.published}
-	c.dispatch = dispatch.New(d.Ledger, c.publisher, c.outage("dispatching"), cfg.Window)
+	queue := publisher{Bus: d.Bus, published: c.metrics.published}
+	c.dispatch = dispatch.New(d.Ledger, queue, c.outage("dispatching"), cfg.Window)
 	c.collect = collect.New(d.Bus, d.Ledger, collect.Options{
 		Planner:  plan.Planner{Jitter: rand.Float64},
 		Queue:    c.outage("taking results"),
 		Ledger:   c.outage("recording results"),
 		Recorded: c.recorded,
 		Log:      d.Log,
+	})
+	c.reconcile = reconcile.New(d.Ledger, queue, reconcile.Options{
+		OlderThan: time.Duration(cfg.Reconcile),
+		Lost:      func(n int) { c.metrics.reconciled.Add(float64(n)) },
+		Log:       d.Log,
 	})
 	return c
 }
@@ -107,13 +117,19 @@ func (c *Coordinator) setup(ctx context.Context) {
 // loops are the parts that are simple enough to be a loop around one step.
 func (c *Coordinator) loops() []loop {
 	return []loop{
-		c.reconciling(),
+		{what: "reconciling", every: reconcileEvery, wake: c.lost, turn: c.findLost},
 		{what: "finishing jobs", every: finishEvery, least: finishLeast, wake: c.finishing, turn: c.finish},
 		{what: "telling agents the state of jobs", every: controlsEvery, turn: c.controls.sync},
 		{what: "recording the fleet", every: fleetEvery, turn: c.keepFleet},
 		{what: "giving up uploads", every: tidyEvery, turn: c.tidy},
 		{what: "sampling", every: sampleEvery, turn: c.sample},
 	}
+}
+
+// findLost publishes again what was lost from the queue.
+func (c *Coordinator) findLost(ctx context.Context) error {
+	_, err := c.reconcile.Round(ctx)
+	return err
 }
 
 // recorded is told after each commit of results.
@@ -125,15 +141,15 @@ func (c *Coordinator) recorded(changed int) {
 
 func (c *Coordinator) outage(what string) *outage { return &outage{log: c.log, what: what} }
 
-// A publisher puts items on the queue and counts them.
+// A publisher is a queue that counts the items that are put on it.
 type publisher struct {
-	bus       *bus.Bus
+	*bus.Bus
 	published prometheus.Counter
 }
 
-// Publish implements dispatch.Publisher.
+// Publish implements dispatch.Publisher and reconcile.Queue.
 func (p publisher) Publish(ctx context.Context, items []work.Item) []work.Receipt {
-	receipts := p.bus.Publish(ctx, items)
+	receipts := p.Bus.Publish(ctx, items)
 	for _, r := range receipts {
 		if r.Stored {
 			p.published.Inc()

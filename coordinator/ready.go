@@ -21,6 +21,7 @@ func (c *Coordinator) Handler() http.Handler {
 		Version:   c.version,
 		Log:       c.log,
 		Ready:     c.ready,
+		Examine:   c.examine,
 	})
 }
 

@@ -180,6 +180,14 @@ func (c *Client) Agents(ctx context.Context) ([]work.AgentRow, error) {
 	return l.Agents, err
 }
 
+// Examine has the server look at all that it depends on, and agents at stores.
+// It takes up to half a minute.
+func (c *Client) Examine(ctx context.Context, x Examination) ([]work.Check, error) {
+	var l CheckList
+	_, err := c.do(ctx, call{doing: "examine the fleet", method: http.MethodPost, path: "/v1/doctor", body: x}, &l)
+	return l.Checks, err
+}
+
 // Version returns which program the server runs.
 func (c *Client) Version(ctx context.Context) (Version, error) {
 	var v Version

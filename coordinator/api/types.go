@@ -135,6 +135,17 @@ type Ready struct {
 	Checks map[string]string `json:"checks"` // "ok" or "failing"; the log says why
 }
 
+// An Examination asks what works and what does not: of the server itself, and
+// of stores, which agents look at.
+type Examination struct {
+	Stores []work.StoreCheck `json:"stores,omitempty"`
+}
+
+// CheckList is what was found.
+type CheckList struct {
+	Checks []work.Check `json:"checks"`
+}
+
 // Version names the server's program.
 type Version struct {
 	Version string `json:"version"`

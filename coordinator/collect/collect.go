@@ -43,6 +43,7 @@ type Options struct {
 	Ledger   Outage            // of the recorder
 	Recorded func(changed int) // called after each commit
 	Log      *slog.Logger
+	Now      func() time.Time // nil: time.Now
 }
 
 const (
@@ -57,11 +58,14 @@ type Collector struct {
 	recorder Recorder
 	o        Options
 
-	early []batch // owned by the loop of recordAll
+	early []batch // owned by the loop of recordAll, or by Turn
 }
 
 // New returns a Collector from q to r.
 func New(q Queue, r Recorder, o Options) *Collector {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	return &Collector{queue: q, recorder: r, o: o}
 }
 
@@ -96,27 +100,45 @@ func (c *Collector) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// Turn fetches one batch, records it together with the pages that were kept
+// because they came early, and acknowledges what is settled by that. It waits
+// only in the queue and in the outages. It is what Run does again and again,
+// for a caller that keeps its own time; the two must not be used together.
+func (c *Collector) Turn(ctx context.Context) {
+	if b := c.fetch(ctx); len(b.results)+len(c.early) > 0 {
+		c.recordBatch(ctx, b)
+	}
+}
+
 // fetchAll fetches batches until taking ends.
 func (c *Collector) fetchAll(taking, finishing context.Context, batches chan<- batch) {
 	for taking.Err() == nil {
-		results, ack, err := c.queue.Results(taking, batchResults, batchWait)
-		switch {
-		case err != nil && taking.Err() != nil:
-			return
-		case err != nil:
-			c.o.Queue.Failed(taking, err)
-			continue
-		}
-		c.o.Queue.Worked()
-		if len(results) == 0 {
+		b := c.fetch(taking)
+		if len(b.results) == 0 {
 			continue
 		}
 		select {
-		case batches <- batch{results: results, ack: ack, since: time.Now()}:
+		case batches <- b:
 		case <-finishing.Done():
 			return
 		}
 	}
+}
+
+// fetch takes a batch from the queue, which is empty if there was none in time
+// or the queue fails.
+func (c *Collector) fetch(ctx context.Context) batch {
+	results, ack, err := c.queue.Results(ctx, batchResults, batchWait)
+	switch {
+	case err == nil:
+		c.o.Queue.Worked()
+	case ctx.Err() == nil:
+		c.o.Queue.Failed(ctx, err)
+	}
+	if err != nil || len(results) == 0 {
+		return batch{}
+	}
+	return batch{results: results, ack: ack, since: c.o.Now()}
 }
 
 // acknowledge tells the queue that a batch is settled.

@@ -367,3 +367,43 @@ func TestShutdownDuringAnOutageEnds(t *testing.T) {
 		}
 	})
 }
+
+// Turn does in one go what Run's two loops do, on the caller's clock.
+func TestTurns(t *testing.T) {
+	t.Parallel()
+	q := &queue{}
+	l := &ledger{cursors: make(map[work.ItemID]string), closed: make(map[work.ItemID]int)}
+	now, changed := time.Unix(0, 0), 0
+	c := New(q, l, Options{
+		Planner: plan.Planner{Jitter: func() float64 { return 1 }}, Queue: clock{&now}, Ledger: clock{&now},
+		Recorded: func(n int) { changed += n }, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now },
+	})
+	q.add([]work.Result{page(1, "c", "g")}, copied(2))
+
+	c.Turn(t.Context())
+	if q.isAcked(0) || l.calls != 1 {
+		t.Fatalf("acknowledged an early page: %v, after %d calls", q.isAcked(0), l.calls)
+	}
+	c.Turn(t.Context())
+	if !q.isAcked(1) || !l.isClosed(2) || changed != 1 {
+		t.Errorf("acknowledged %v, closed %v, told of %d changes", q.isAcked(1), l.isClosed(2), changed)
+	}
+	l.down = errors.New("connection refused")
+	q.add(copied(3))
+	c.Turn(t.Context())
+	if waited := now.Sub(time.Unix(0, 0)); waited <= holdFor || waited > holdFor+2*time.Second || q.isAcked(2) {
+		t.Errorf("tried for %v and acknowledged %v, want %v and false", waited, q.isAcked(2), holdFor)
+	}
+	l.down = nil
+	c.Turn(t.Context())
+	if q.isAcked(0) {
+		t.Error("acknowledged what was left to come again")
+	}
+}
+
+// A clock is an outage that takes a second of its time.
+type clock struct{ now *time.Time }
+
+func (c clock) Failed(context.Context, error) { *c.now = c.now.Add(time.Second) }
+
+func (clock) Worked() {}

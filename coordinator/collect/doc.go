@@ -14,6 +14,6 @@
 // for the scan to be repeated.
 //
 // One goroutine fetches the next batch while another records the last, so the
-// queue and Postgres work at the same time. One Run per Collector; any number
-// of collectors, also in other processes, may share a queue and a ledger.
+// queue and Postgres work at the same time. Turn does the same one after the
+// other. One Run or one caller of Turn per Collector; any number of collectors, also in other processes, may share a queue and a ledger.
 package collect

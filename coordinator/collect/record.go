@@ -70,7 +70,7 @@ func (c *Collector) settle(ctx context.Context, early map[*work.Page]bool) {
 	for i, b := range c.early {
 		b.results = slices.DeleteFunc(b.results, func(r work.Result) bool { return !early[r.Page] })
 		crowded := len(c.early)-i > maxEarly
-		if len(b.results) == 0 || crowded || time.Since(b.since) > earlyFor {
+		if len(b.results) == 0 || crowded || c.o.Now().Sub(b.since) > earlyFor {
 			c.acknowledge(ctx, b)
 			continue
 		}
@@ -107,7 +107,7 @@ func (c *Collector) record(ctx context.Context, results []work.Result) (early ma
 		}
 		return c.o.Planner.Decide(item, r)
 	}
-	for began := time.Now(); ; {
+	for began := c.o.Now(); ; {
 		changed, err := c.recorder.Record(ctx, results, decide)
 		if err == nil {
 			c.o.Ledger.Worked()
@@ -117,7 +117,7 @@ func (c *Collector) record(ctx context.Context, results []work.Result) (early ma
 			return early, nil
 		}
 		c.o.Ledger.Failed(ctx, err)
-		if ctx.Err() != nil || time.Since(began) > holdFor {
+		if ctx.Err() != nil || c.o.Now().Sub(began) > holdFor {
 			return nil, err
 		}
 	}

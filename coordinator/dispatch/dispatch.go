@@ -73,7 +73,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	ticker := time.NewTicker(poll)
 	defer ticker.Stop()
 	for ctx.Err() == nil {
-		if err := d.round(ctx); err != nil {
+		if err := d.Round(ctx); err != nil {
 			d.outage.Failed(ctx, err)
 			continue
 		}
@@ -87,8 +87,9 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	return nil
 }
 
-// round fills the window of every site once, also if one is in trouble.
-func (d *Dispatcher) round(ctx context.Context) error {
+// Round fills the window of every site once, also if one is in trouble. It is
+// what Run does again and again, for a caller that keeps its own time.
+func (d *Dispatcher) Round(ctx context.Context) error {
 	sites, err := d.claimer.ActiveSites(ctx)
 	if err != nil {
 		return fmt.Errorf("find sites to dispatch to: %w", err)

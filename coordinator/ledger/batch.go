@@ -2,11 +2,8 @@ package ledger
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-
-	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
+	"log/slog"
+	"slices"
 
 	"github.com/tranship/tranship/internal/work"
 )
@@ -36,7 +33,7 @@ type openItem struct {
 	upload  *upload   // that it belongs to; nil: none
 	touched bool
 	tally   tally
-	result  string // JSON
+	kept    kept
 	agent   string
 	fault   work.Fault
 	reason  string // why it is dead
@@ -48,55 +45,19 @@ type jobChange struct {
 	plannedBytes, doneBytes, movedBytes       int64
 }
 
-// loadBatch locks the jobs of the results, then their items and those that may
-// change with them, then the uploads, and reads what is open. Whoever locks
-// several does it in this order and by id.
-func loadBatch(ctx context.Context, tx *sqlx.Tx, results []work.Result) (*batch, error) {
-	const lockJobs = `SELECT id FROM jobs WHERE id = ANY ($1)`
-	const ordered = ` ORDER BY id FOR NO KEY UPDATE`
-	const lockItems = `
-		SELECT i.job_id AS job, i.id, i.kind, j.class, i.site, i.attempt, i.epoch,
-			j.source, j.target, j.options, i.spec, i.upload, coalesce(i.n, 0) AS n, i.suspect,
-			i.state, i.objects_count AS amount, i.bytes, i.first_key AS firstkey
-		FROM items i
-		JOIN jobs j ON j.id = i.job_id
-		WHERE i.id = ANY ($1) AND i.job_id = ANY ($2) AND i.state IN ('waiting', 'ready', 'queued')`
-	const orderedItems = ` ORDER BY i.id FOR UPDATE OF i`
-
-	b := &batch{
+// newBatch returns a batch without rows.
+func newBatch() *batch {
+	return &batch{
 		rows:    map[work.ItemID]*openItem{},
 		jobs:    map[work.JobID]*jobChange{},
 		remarks: map[remark]*remarkCount{},
 	}
-	var jobs, items []int64
-	ofJobs, ofItems := ` AND state IN ('running', 'paused')`, ``
-	for _, r := range results {
-		jobs, items = append(jobs, int64(r.Job)), append(items, int64(r.Item))
-		if r.Kind == work.Abort || opened(r) {
-			// An upload may have to be given up when its job is long over.
-			ofJobs, ofItems = ``, ` AND (j.state IN ('running', 'paused') OR i.kind = 'abort')`
-		}
-	}
-	var locked []int64
-	if err := tx.SelectContext(ctx, &locked, lockJobs+ofJobs+ordered, pq.Array(jobs)); err != nil || len(locked) == 0 {
-		return b, err
-	}
-	family, err := familyOf(ctx, tx, results)
-	if err != nil {
-		return nil, err
-	}
-	var rows []*openItem
-	if err := tx.SelectContext(ctx, &rows, lockItems+ofItems+orderedItems, pq.Array(append(items, family...)), pq.Array(locked)); err != nil {
-		return nil, err
-	}
-	for _, row := range rows {
-		var err error
-		if row.item, err = row.itemRow.item(); err != nil {
-			return nil, err
-		}
-		b.rows[row.ID] = row
-	}
-	return b, b.loadUploads(ctx, tx)
+}
+
+// reachesClosed reports whether results may change what belongs to a job that
+// is over: an upload may have to be given up then.
+func reachesClosed(results []work.Result) bool {
+	return slices.ContainsFunc(results, func(r work.Result) bool { return r.Kind == work.Abort || opened(r) })
 }
 
 // wanting returns the items whose objects decide will need.
@@ -113,30 +74,6 @@ func (b *batch) wanting(results []work.Result) []int64 {
 		}
 	}
 	return ids
-}
-
-// loadObjects reads the objects of items that are locked.
-func (b *batch) loadObjects(ctx context.Context, tx *sqlx.Tx, ids []int64) error {
-	const query = `SELECT id, objects FROM items WHERE id = ANY ($1) AND objects IS NOT NULL`
-
-	if len(ids) == 0 {
-		return nil
-	}
-	var rows []struct {
-		ID      work.ItemID
-		Objects []byte
-	}
-	if err := tx.SelectContext(ctx, &rows, query, pq.Array(ids)); err != nil {
-		return err
-	}
-	for _, r := range rows {
-		if row := b.rows[r.ID]; row != nil {
-			if err := json.Unmarshal(r.Objects, &row.item.Objects); err != nil {
-				return fmt.Errorf("read the objects of item %d: %w", r.ID, err)
-			}
-		}
-	}
-	return nil
 }
 
 // succeeded reports whether a result is good news only, which counts from any
@@ -168,6 +105,35 @@ func (b *batch) open(r work.Result) *openItem {
 	return row
 }
 
+// A decider says what becomes of an item in view of a result.
+type decider = func(work.Item, work.Result) work.Verdict
+
+// applyAll applies results to the rows in memory, in their order, and reports
+// how many of them changed something. One that cannot be applied becomes a
+// failure of its item. load fills in the objects of rows.
+func (b *batch) applyAll(ctx context.Context, log *slog.Logger, results []work.Result, decide decider, load func(ids []int64) error) (changed int, err error) {
+	if err := load(b.wanting(results)); err != nil {
+		return 0, err
+	}
+	for _, r := range results {
+		did, err := b.apply(r, decide)
+		if err != nil {
+			log.ErrorContext(ctx, "result refused", "job_id", r.Job, "item", r.Item, "agent", r.Agent, "epoch", r.Epoch, "err", err)
+			bad := poisoned(r, err)
+			if err := load(b.wanting([]work.Result{bad})); err != nil {
+				return 0, err
+			}
+			if did, err = b.apply(bad, decide); err != nil {
+				log.ErrorContext(ctx, "result dropped", "job_id", r.Job, "item", r.Item, "agent", r.Agent, "epoch", r.Epoch, "err", err)
+			}
+		}
+		if did {
+			changed++
+		}
+	}
+	return changed, nil
+}
+
 // apply changes the rows in memory by one result and reports whether anything
 // changed. On an error nothing has.
 func (b *batch) apply(r work.Result, decide decider) (bool, error) {
@@ -189,11 +155,7 @@ func (b *batch) apply(r work.Result, decide decider) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	result, err := row.resultOf(v)
-	if err != nil {
-		return false, fmt.Errorf("write what became of the item: %w", err)
-	}
-	b.take(row, plain(r.Agent), v, result)
+	b.take(row, plain(r.Agent), v)
 	if end != nil {
 		b.giveUp(row.upload, plain(r.Agent), *end)
 	}
@@ -203,17 +165,27 @@ func (b *batch) apply(r work.Result, decide decider) (bool, error) {
 	return true, nil
 }
 
-// resultOf returns the JSON of what is kept with the row.
-func (row *openItem) resultOf(v work.Verdict) (string, error) {
-	if row.Kind == work.Part {
-		return jsonOf(v.Part, v.Part != nil)
+// A kept is what is kept with a closed item: what became of its objects, or
+// the part that is there.
+type kept struct {
+	outcomes []work.ObjectOutcome
+	part     *work.StoredPart
+}
+
+// keptOf returns what a verdict has to be kept with the row.
+func (row *openItem) keptOf(v work.Verdict) kept {
+	switch {
+	case row.Kind == work.Part:
+		return kept{part: v.Part}
+	case row.carries():
+		return kept{outcomes: plainOutcomes(v.Outcomes)}
 	}
-	return jsonOf(plainOutcomes(v.Outcomes), row.carries())
+	return kept{}
 }
 
 // take makes a verdict's changes.
-func (b *batch) take(row *openItem, agent string, v work.Verdict, result string) {
-	row.touched, row.agent, row.result = true, agent, result
+func (b *batch) take(row *openItem, agent string, v work.Verdict) {
+	row.touched, row.agent, row.kept = true, agent, row.keptOf(v)
 	if v.State != work.Queued { // going on leaves it where it is: ready, if it was made ready again
 		row.State = v.State
 	}

@@ -36,7 +36,7 @@ func (l *Ledger) Claim(ctx context.Context, site string, window int) ([]work.Ite
 		}
 		var ids []int64
 		if hasAborts {
-			if ids, err = lockAborts(ctx, tx, site, max(1, window/abortShare)); err != nil {
+			if ids, err = lockAborts(ctx, tx, site, abortsAtOnce(window)); err != nil {
 				return err
 			}
 		}
@@ -88,6 +88,9 @@ const (
 	// abortShare says which fraction of a window aborts may have beside it.
 	abortShare = 8
 )
+
+// abortsAtOnce bounds the aborts that are queued beside a window.
+func abortsAtOnce(window int) int { return max(1, window/abortShare) }
 
 // waitingJobs returns the running jobs of the site and what is free of the
 // window.
@@ -147,11 +150,13 @@ func (j *waitingJob) countBig(ctx context.Context, tx *sqlx.Tx, window int) erro
 			return err
 		}
 	}
-	// While there are parts to move, no more objects are begun: what is open at
-	// the target costs money, and its source must not change.
-	j.Begins = max(0, min(j.Begins, window-j.Parts))
+	j.holdBegins(window)
 	return nil
 }
+
+// holdBegins lets no more objects be begun while there are parts to move: what
+// is open at the target costs money, and its source must not change.
+func (j *waitingJob) holdBegins(window int) { j.Begins = max(0, min(j.Begins, window-j.Parts)) }
 
 // share grants free places: the most urgent class first, and within a class
 // always to the job that has the fewest.

@@ -171,6 +171,7 @@ func TestUnreachable(t *testing.T) {
 func TestClosed(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.alone() // it is still to answer
 	b.must(b.Close())
 	if err := b.Ping(t.Context()); err == nil || errors.Is(err, work.ErrNoJob) {
 		t.Errorf("Ping of a closed ledger = %v", err)

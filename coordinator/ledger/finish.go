@@ -80,18 +80,15 @@ func (l *Ledger) finishJob(ctx context.Context, id work.JobID) (job work.Job, en
 		if !b.Holds() || b.Counted.Open != 0 {
 			return l.unbalanced(ctx, tx, b)
 		}
-		state, reason, err := endOf(ctx, tx, b)
+		dead, err := firstDead(ctx, tx, id)
 		if err != nil {
 			return err
 		}
+		state, reason := endOf(b.Kept, dead)
 		if _, err := tx.ExecContext(ctx, query, id, string(state), reason); err != nil {
 			return err
 		}
-		note := fmt.Sprintf("%d objects: %d copied, %d skipped, %d failed", b.Kept.Planned, b.Kept.Copied, b.Kept.Skipped, b.Kept.Failed)
-		if reason != "" {
-			note += "; " + reason
-		}
-		if err := addEvent(ctx, tx, id, "", string(state), note); err != nil {
+		if err := addEvent(ctx, tx, id, "", string(state), endNote(b.Kept, reason)); err != nil {
 			return err
 		}
 		job, err = getJob(ctx, tx, id)
@@ -101,21 +98,42 @@ func (l *Ledger) finishJob(ctx context.Context, id work.JobID) (job work.Job, en
 	return job, ended, err
 }
 
-// endOf returns how a job without open items ends, and why if it failed.
-func endOf(ctx context.Context, tx *sqlx.Tx, b work.Balance) (work.JobState, string, error) {
+// A deadScan is why a range could not be listed.
+type deadScan struct {
+	Fault work.Fault
+	Error string
+}
+
+// firstDead returns the first scan of a job that was given up, nil if none was.
+func firstDead(ctx context.Context, tx *sqlx.Tx, id work.JobID) (*deadScan, error) {
 	const query = `SELECT fault, error FROM items WHERE job_id = $1 AND state = 'dead' AND kind = 'scan' ORDER BY id LIMIT 1`
 
-	var dead struct{ Fault, Error string }
-	err := tx.GetContext(ctx, &dead, query, b.Job)
-	switch {
-	case err == nil:
-		return work.JobFailed, fmt.Sprintf("the job could not be planned to its end (%s): %s", dead.Fault, dead.Error), nil
-	case !errors.Is(err, sql.ErrNoRows):
-		return "", "", err
-	case b.Kept.Failed > 0:
-		return work.Incomplete, "", nil
+	var dead deadScan
+	err := tx.GetContext(ctx, &dead, query, id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
 	}
-	return work.Succeeded, "", nil
+	return &dead, err
+}
+
+// endOf returns how a job without open items ends, and why if it failed.
+func endOf(kept work.Counts, dead *deadScan) (state work.JobState, reason string) {
+	switch {
+	case dead != nil:
+		return work.JobFailed, fmt.Sprintf("the job could not be planned to its end (%s): %s", dead.Fault, dead.Error)
+	case kept.Failed > 0:
+		return work.Incomplete, ""
+	}
+	return work.Succeeded, ""
+}
+
+// endNote is the note of the event that a job ended.
+func endNote(kept work.Counts, reason string) string {
+	note := fmt.Sprintf("%d objects: %d copied, %d skipped, %d failed", kept.Planned, kept.Copied, kept.Skipped, kept.Failed)
+	if reason != "" {
+		note += "; " + reason
+	}
+	return note
 }
 
 // unbalanced keeps a job open whose counters are wrong, and says so once.
@@ -127,10 +145,7 @@ func (l *Ledger) unbalanced(ctx context.Context, tx *sqlx.Tx, b work.Balance) er
 		WHERE j.id = old.id
 		RETURNING old.error`
 
-	k, c := b.Kept, b.Counted
-	text := fmt.Sprintf("the job cannot be finished: its counters do not add up: "+
-		"kept %d planned = %d copied + %d skipped + %d failed + %d open, counted %d = %d + %d + %d + %d",
-		k.Planned, k.Copied, k.Skipped, k.Failed, k.Open, c.Planned, c.Copied, c.Skipped, c.Failed, c.Open)
+	text := unbalancedText(b)
 	var before string
 	if err := tx.GetContext(ctx, &before, query, b.Job, text); err != nil {
 		return err
@@ -140,6 +155,13 @@ func (l *Ledger) unbalanced(ctx context.Context, tx *sqlx.Tx, b work.Balance) er
 	}
 	l.log.ErrorContext(ctx, "counters do not add up", "job_id", b.Job, "err", text)
 	return addEvent(ctx, tx, b.Job, "", "unbalanced", text)
+}
+
+func unbalancedText(b work.Balance) string {
+	k, c := b.Kept, b.Counted
+	return fmt.Sprintf("the job cannot be finished: its counters do not add up: "+
+		"kept %d planned = %d copied + %d skipped + %d failed + %d open, counted %d = %d + %d + %d + %d",
+		k.Planned, k.Copied, k.Skipped, k.Failed, k.Open, c.Planned, c.Copied, c.Skipped, c.Failed, c.Open)
 }
 
 // Balance counts the objects of a job from its items, beside the counters that

@@ -24,9 +24,10 @@ var odd = []string{
 // A bench is a ledger with what tests do to it.
 type bench struct {
 	*ledger.Ledger
-	t   testing.TB
-	url string
-	sql *sql.DB // beside the ledger
+	twin *twin // nil: none
+	t    testing.TB
+	url  string
+	sql  *sql.DB // beside the ledger
 }
 
 func setup(t testing.TB) *bench {
@@ -39,6 +40,7 @@ func setup(t testing.TB) *bench {
 	t.Cleanup(func() { l.Close() })
 	b := &bench{Ledger: l, t: t, url: url}
 	b.open()
+	b.pair()
 	return b
 }
 
@@ -51,8 +53,10 @@ func (b *bench) open() {
 	b.sql = db
 }
 
+type decider = func(work.Item, work.Result) work.Verdict
+
 // decide is the real planner, without delays.
-var decide = plan.Planner{Jitter: func() float64 { return 0 }}.Decide
+var decide decider = plan.Planner{Jitter: func() float64 { return 0 }}.Decide
 
 func (b *bench) must(err error) {
 	b.t.Helper()
@@ -61,11 +65,13 @@ func (b *bench) must(err error) {
 	}
 }
 
-func (b *bench) ctx() context.Context { return b.t.Context() }
+// ctx outlasts the test: its twin is compared after it.
+func (b *bench) ctx() context.Context { return context.WithoutCancel(b.t.Context()) }
 
-// exec runs a statement behind the ledger's back.
+// exec runs a statement behind the ledger's back, and so alone.
 func (b *bench) exec(query string, args ...any) {
 	b.t.Helper()
+	b.alone()
 	_, err := b.sql.ExecContext(b.ctx(), query, args...)
 	b.must(err)
 }

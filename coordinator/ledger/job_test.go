@@ -51,6 +51,7 @@ func TestCreateJob(t *testing.T) {
 func TestIdempotencyKey(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.alone() // all at once, in no order
 	same := work.Idempotency{Key: "k", Hash: []byte{1, 0, 255}}
 
 	var mu sync.Mutex

@@ -17,6 +17,7 @@ import (
 func TestTwoLedgersRecordParts(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.alone() // of two
 	other, err := ledger.Open(b.ctx(), b.url, ledger.Options{})
 	b.must(err)
 	t.Cleanup(func() { other.Close() })
@@ -74,6 +75,7 @@ func TestTwoLedgersRecordParts(t *testing.T) {
 func TestTwoLedgersEndAnUpload(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.alone() // of two
 	other, err := ledger.Open(b.ctx(), b.url, ledger.Options{})
 	b.must(err)
 	t.Cleanup(func() { other.Close() })

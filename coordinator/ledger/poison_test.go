@@ -12,6 +12,7 @@ import (
 func TestPoison(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.alone() // no database refuses what it is told
 	id := b.create()
 	scan := b.claimOne()
 	var pages []work.Result
@@ -61,6 +62,7 @@ func TestPoison(t *testing.T) {
 func TestPoisonToTheEnd(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.alone() // no database refuses what it is told
 	id, it := b.scanned("a")
 	mad := []work.Verdict{
 		{State: work.Done},

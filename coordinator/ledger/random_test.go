@@ -23,7 +23,30 @@ type world struct {
 	seen   []work.Item   // that agents have, or had
 	inbox  []work.Result // not recorded yet
 	honest bool          // agents succeed in all they do
+	odd    bool          // agents at times say what they never should
 	opened int           // uploads
+
+	window int // at most
+	sites  []string
+	decide decider
+	delay  func() time.Duration // whatever is waited for
+}
+
+func newWorld(t *testing.T, seed uint64) *world {
+	return &world{
+		bench: setup(t), rng: rand.New(rand.NewPCG(seed, 1)), source: map[work.JobID][]string{},
+		window: 20, sites: []string{work.DefaultSite}, decide: decide, delay: func() time.Duration { return 0 },
+	}
+}
+
+// randomSeed returns a seed and whether it was asked for.
+func randomSeed(t *testing.T) (seed uint64, fixed bool) {
+	seed, err := strconv.ParseUint(os.Getenv("LEDGER_TEST_SEED"), 10, 64)
+	if err != nil {
+		seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("to repeat: LEDGER_TEST_SEED=%d", seed)
+	return seed, err == nil
 }
 
 // TestRandom does things at random and looks after each of them whether every
@@ -31,12 +54,8 @@ type world struct {
 // every object of the source was moved.
 func TestRandom(t *testing.T) {
 	t.Parallel()
-	seed := uint64(time.Now().UnixNano())
-	if s, err := strconv.ParseUint(os.Getenv("LEDGER_TEST_SEED"), 10, 64); err == nil {
-		seed = s
-	}
-	t.Logf("to repeat: LEDGER_TEST_SEED=%d", seed)
-	w := &world{bench: setup(t), rng: rand.New(rand.NewPCG(seed, 1)), source: map[work.JobID][]string{}}
+	seed, _ := randomSeed(t)
+	w := newWorld(t, seed)
 	for range 2 {
 		id := w.create(func(n *work.NewJob) { n.Options.MaxAttempts, n.Options.Split = 3, 7 })
 		w.jobs = append(w.jobs, id)
@@ -74,7 +93,17 @@ func (w *world) keys(n int) []string {
 func (w *world) some() work.Item { return w.seen[w.rng.IntN(len(w.seen))] }
 
 // hand gives items to agents.
-func (w *world) hand() { w.seen = append(w.seen, w.claim(w.rng.IntN(20))...) }
+func (w *world) hand() { w.seen = append(w.seen, w.claimAll(w.rng.IntN(w.window))...) }
+
+// claimAll claims items of all sites.
+func (w *world) claimAll(window int) (all []work.Item) {
+	for _, site := range w.sites {
+		items, err := w.Claim(w.ctx(), site, window)
+		w.must(err)
+		all = append(all, items...)
+	}
+	return all
+}
 
 // work has an agent do an item it has or once had.
 func (w *world) work() {
@@ -86,7 +115,7 @@ func (w *world) work() {
 func (w *world) do(it work.Item) {
 	var results []work.Result
 	switch {
-	case !w.honest && w.rng.IntN(20) == 0:
+	case !w.honest && w.rng.IntN(20) == 0, w.odd && !w.honest && w.rng.IntN(8) == 0:
 		fault := []work.Fault{work.Transient, work.Denied}[w.rng.IntN(2)]
 		results = []work.Result{result(it, work.Result{Fault: fault, Error: "no"})}
 	case it.Kind == work.Scan:
@@ -106,6 +135,11 @@ func (w *world) do(it work.Item) {
 		}
 		results = []work.Result{r}
 	}
+	if w.odd && !w.honest {
+		for i := range results {
+			w.spoil(&results[i])
+		}
+	}
 	w.inbox = append(w.inbox, results...)
 	if w.rng.IntN(4) == 0 {
 		w.inbox = append(w.inbox, results...)
@@ -122,7 +156,7 @@ func (w *world) step(it work.Item) work.Result {
 		return r
 	case it.Kind == work.Abort:
 		return result(it, work.Result{})
-	case w.honest || w.rng.IntN(8) > 0:
+	case w.honest || w.rng.IntN(8) > 0 && (!w.odd || w.rng.IntN(4) > 0):
 		return stored(it)
 	case w.rng.IntN(2) == 0:
 		return gone(it)
@@ -132,14 +166,14 @@ func (w *world) step(it work.Item) work.Result {
 
 // tidyUp has useless uploads aborted.
 func (w *world) tidyUp() {
-	_, err := w.Janitor(w.ctx(), 0)
+	_, err := w.Janitor(w.ctx(), w.delay())
 	w.must(err)
 }
 
 // abortAll lets all aborts end and looks whether every upload did.
 func (w *world) abortAll() {
 	for w.tidyUp(); ; {
-		items := w.claim(1000)
+		items := w.claimAll(1000)
 		lost, err := w.Overdue(w.ctx(), 0, 1000)
 		w.must(err)
 		if len(items)+len(lost) == 0 {
@@ -169,7 +203,7 @@ func (w *world) abortAll() {
 }
 
 func (w *world) record1(r work.Result) {
-	_, err := w.Record(w.ctx(), []work.Result{r}, decide)
+	_, err := w.Record(w.ctx(), []work.Result{r}, w.decide)
 	w.must(err)
 }
 
@@ -219,7 +253,7 @@ func (w *world) collect() {
 	take := slices.Clone(w.inbox[:n])
 	w.inbox = w.inbox[n:]
 	for range 1 + w.rng.IntN(2) {
-		_, err := w.Record(w.ctx(), take, decide)
+		_, err := w.Record(w.ctx(), take, w.decide)
 		w.must(err)
 	}
 	if len(w.inbox) > 0 && w.rng.IntN(5) == 0 {
@@ -235,7 +269,7 @@ func (w *world) release() {
 
 // reconcile publishes items again, some of which had been lost.
 func (w *world) reconcile() {
-	items, err := w.Overdue(w.ctx(), 0, 1+w.rng.IntN(20))
+	items, err := w.Overdue(w.ctx(), w.delay(), 1+w.rng.IntN(20))
 	w.must(err)
 	var lost []work.Item
 	for _, it := range items {
@@ -289,14 +323,14 @@ func (w *world) finishAll() {
 			w.Resume(w.ctx(), id, "me")
 			_, err := w.Retry(w.ctx(), work.RetryQuery{Job: id}, "me")
 			w.must(err)
-			items := w.claim(1000)
+			items := w.claimAll(1000)
 			lost, err := w.Overdue(w.ctx(), 0, 1000)
 			w.must(err)
 			w.must(w.Requeued(w.ctx(), lost))
 			for _, it := range append(items, lost...) {
 				w.do(it)
 			}
-			_, err = w.Record(w.ctx(), w.inbox, decide)
+			_, err = w.Record(w.ctx(), w.inbox, w.decide)
 			w.must(err)
 			w.inbox = nil
 			_, err = w.FinishJobs(w.ctx())

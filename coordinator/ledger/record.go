@@ -60,8 +60,6 @@ func (l *Ledger) record(ctx context.Context, results []work.Result, decide decid
 	return first + second, err
 }
 
-type decider = func(work.Item, work.Result) work.Verdict
-
 // refusesData reports whether the database refused what was to be written, so
 // that doing it again would be in vain.
 func refusesData(err error) bool {
@@ -107,7 +105,8 @@ func (l *Ledger) recordTx(ctx context.Context, tx *sqlx.Tx, results []work.Resul
 		return 0, err
 	}
 	if len(b.rows) > 0 {
-		if changed, err = l.applyAll(ctx, tx, b, results, decide); err != nil {
+		load := func(ids []int64) error { return b.loadObjects(ctx, tx, ids) }
+		if changed, err = b.applyAll(ctx, l.log, results, decide, load); err != nil {
 			return 0, err
 		}
 	}
@@ -118,28 +117,4 @@ func (l *Ledger) recordTx(ctx context.Context, tx *sqlx.Tx, results []work.Resul
 	}
 	strays, err := keepStrays(ctx, tx, results)
 	return changed + strays, err
-}
-
-// applyAll applies the results to the rows in memory.
-func (l *Ledger) applyAll(ctx context.Context, tx *sqlx.Tx, b *batch, results []work.Result, decide decider) (changed int, err error) {
-	if err := b.loadObjects(ctx, tx, b.wanting(results)); err != nil {
-		return 0, err
-	}
-	for _, r := range results {
-		did, err := b.apply(r, decide)
-		if err != nil {
-			l.log.ErrorContext(ctx, "result refused", "job_id", r.Job, "item", r.Item, "agent", r.Agent, "epoch", r.Epoch, "err", err)
-			bad := poisoned(r, err)
-			if err := b.loadObjects(ctx, tx, b.wanting([]work.Result{bad})); err != nil {
-				return 0, err
-			}
-			if did, err = b.apply(bad, decide); err != nil {
-				l.log.ErrorContext(ctx, "result dropped", "job_id", r.Job, "item", r.Item, "agent", r.Agent, "epoch", r.Epoch, "err", err)
-			}
-		}
-		if did {
-			changed++
-		}
-	}
-	return changed, nil
 }

@@ -3,7 +3,9 @@ package ledger
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -105,6 +107,9 @@ func reviveScans(ctx context.Context, tx *sqlx.Tx, job work.JobID) (int64, error
 	return res.RowsAffected()
 }
 
+// retryBatch bounds the failures that one transaction takes up.
+const retryBatch = 5000
+
 // A takenFailure is a failed object that is to be tried again.
 type takenFailure struct {
 	Item     work.ItemID
@@ -122,7 +127,7 @@ func takeFailures(ctx context.Context, tx *sqlx.Tx, q work.RetryQuery, last int6
 			WHERE job_id = $1 AND id <= $4 AND ($2 = '' OR fault = $2)
 			AND substring(key FOR octet_length($3::bytea)) = $3::bytea
 			ORDER BY id
-			LIMIT 5000
+			LIMIT $5
 		), gone AS (
 			DELETE FROM failures f USING few WHERE f.id = few.id
 			RETURNING f.item_id, f.position, f.fault
@@ -130,7 +135,7 @@ func takeFailures(ctx context.Context, tx *sqlx.Tx, q work.RetryQuery, last int6
 		SELECT item_id AS item, position, fault FROM gone ORDER BY item_id, position`
 
 	var failed []takenFailure
-	err := tx.SelectContext(ctx, &failed, query, q.Job, string(q.Fault), []byte(q.Prefix), last)
+	err := tx.SelectContext(ctx, &failed, query, q.Job, string(q.Fault), []byte(q.Prefix), last, retryBatch)
 	return failed, err
 }
 
@@ -162,7 +167,7 @@ func handOn(ctx context.Context, tx *sqlx.Tx, job work.JobID, failed []takenFail
 	if len(ids) == 0 {
 		return nil
 	}
-	var rows []doneItem
+	var rows []doneRow
 	if err := tx.SelectContext(ctx, &rows, read, pq.Array(ids)); err != nil {
 		return err
 	}
@@ -171,16 +176,20 @@ func handOn(ctx context.Context, tx *sqlx.Tx, job work.JobID, failed []takenFail
 	var fresh []newRow
 	ids = ids[:0]
 	for _, r := range rows {
-		result, objects, err := r.without(positions[r.ID])
+		d, err := r.decode()
+		if err != nil {
+			return fmt.Errorf("read item %d: %w", r.ID, err)
+		}
+		outcomes, objects, err := d.without(positions[r.ID])
 		if err != nil {
 			return fmt.Errorf("take objects out of item %d: %w", r.ID, err)
 		}
-		ids, results, counts = append(ids, int64(r.ID)), append(results, result), append(counts, int32(len(objects)))
-		items, err := r.carriers(objects)
+		result, err := jsonOf(outcomes, true)
 		if err != nil {
-			return fmt.Errorf("read the options of job %d: %w", job, err)
+			return err
 		}
-		for _, n := range items {
+		ids, results, counts = append(ids, int64(r.ID)), append(results, result), append(counts, int32(len(objects)))
+		for _, n := range d.carriers(objects) {
 			fresh = append(fresh, newRow{item: n, job: job, site: r.Site, parent: r.ID})
 		}
 	}
@@ -190,22 +199,34 @@ func handOn(ctx context.Context, tx *sqlx.Tx, job work.JobID, failed []takenFail
 	return insertItems(ctx, tx, fresh)
 }
 
-// A doneItem is a closed batch.
-type doneItem struct {
+// A doneRow is a closed batch as a query returns it.
+type doneRow struct {
 	ID                       work.ItemID
 	Site                     string
 	Objects, Result, Options []byte
 }
 
+func (r doneRow) decode() (doneItem, error) {
+	var d doneItem
+	err := errors.Join(
+		json.Unmarshal(r.Options, &d.options),
+		json.Unmarshal(r.Objects, &d.objects),
+		json.Unmarshal(r.Result, &d.outcomes))
+	return d, err
+}
+
+// A doneItem is a closed batch.
+type doneItem struct {
+	options  work.Options
+	objects  []work.Object
+	outcomes []work.ObjectOutcome
+}
+
 // carriers returns the items in which objects travel at their first attempt.
-func (d doneItem) carriers(objects []work.Object) (items []work.NewItem, err error) {
-	var options work.Options
-	if err := json.Unmarshal(d.Options, &options); err != nil {
-		return nil, err
-	}
+func (d doneItem) carriers(objects []work.Object) (items []work.NewItem) {
 	var small []work.Object
 	for _, o := range objects {
-		if kind := options.KindFor(o.Size); kind != work.Copy {
+		if kind := d.options.KindFor(o.Size); kind != work.Copy {
 			items = append(items, work.NewItem{Kind: kind, Attempt: 1, Objects: []work.Object{o}})
 			continue
 		}
@@ -214,34 +235,26 @@ func (d doneItem) carriers(objects []work.Object) (items []work.NewItem, err err
 	if len(small) > 0 {
 		items = append(items, work.NewItem{Kind: work.Copy, Attempt: 1, Objects: small})
 	}
-	return items, nil
+	return items
 }
 
-// without returns the item's result with some objects marked as handed on, and
-// these objects.
-func (d doneItem) without(failed []takenFailure) (result string, taken []work.Object, err error) {
-	var objects []work.Object
-	var outcomes []work.ObjectOutcome
-	if err := json.Unmarshal(d.Objects, &objects); err != nil {
-		return "", nil, err
-	}
-	if err := json.Unmarshal(d.Result, &outcomes); err != nil {
-		return "", nil, err
-	}
+// without returns the item's outcomes with some objects marked as handed on,
+// and these objects.
+func (d doneItem) without(failed []takenFailure) (outcomes []work.ObjectOutcome, taken []work.Object, err error) {
+	outcomes = slices.Clone(d.outcomes)
 	for _, f := range failed {
-		if f.Position >= len(objects) || f.Position >= len(outcomes) {
-			return "", nil, fmt.Errorf("it has no object at %d", f.Position)
+		if f.Position >= len(d.objects) || f.Position >= len(outcomes) {
+			return nil, nil, fmt.Errorf("it has no object at %d", f.Position)
 		}
 		outcomes[f.Position].Outcome = work.Retry // what went wrong stays to be read
-		o := objects[f.Position]
+		o := d.objects[f.Position]
 		o.Check = true // the failed attempt may have written it
 		if f.Fault == work.SrcChanged {
 			o.ETag, o.ModTime = "", time.Time{} // the listed version is gone: take the one that is there
 		}
 		taken = append(taken, o)
 	}
-	b, err := json.Marshal(outcomes)
-	return string(b), taken, err
+	return outcomes, taken, nil
 }
 
 // reopen takes objects back from the failed ones and lets an ended job run.

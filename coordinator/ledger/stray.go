@@ -23,7 +23,7 @@ func keepStrays(ctx context.Context, tx *sqlx.Tx, results []work.Result) (strays
 		AND NOT EXISTS (SELECT FROM uploads u WHERE u.begin_id = i.id AND u.upload_id = $3)`
 
 	for _, r := range results {
-		if !opened(r) || !knownAs(r.Upload.ID) {
+		if !mayStray(r) {
 			continue
 		}
 		res, err := tx.ExecContext(ctx, query, r.Item, r.Job, r.Upload.ID, max(r.Upload.Part, 1))
@@ -39,15 +39,21 @@ func keepStrays(ctx context.Context, tx *sqlx.Tx, results []work.Result) (strays
 	return strays, nil
 }
 
+// mayStray reports whether a result opened an upload that can be kept.
+func mayStray(r work.Result) bool { return opened(r) && knownAs(r.Upload.ID) }
+
 // tellOrphans writes an event for each upload that could not be aborted: it
 // may cost money at the target until somebody removes it.
 func (b *batch) tellOrphans(ctx context.Context, tx *sqlx.Tx) error {
 	for _, o := range b.orphans {
-		note := fmt.Sprintf("upload %s of %s was given up and could not be aborted (%s): %s; abort it at the target",
-			work.Quote(o.upload.UploadID), work.Quote(o.upload.object.Key), o.fault, o.reason)
-		if err := addEvent(ctx, tx, o.upload.Job, "", "orphaned", note); err != nil {
+		if err := addEvent(ctx, tx, o.upload.Job, "", "orphaned", o.note()); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (o orphan) note() string {
+	return fmt.Sprintf("upload %s of %s was given up and could not be aborted (%s): %s; abort it at the target",
+		work.Quote(o.upload.UploadID), work.Quote(o.upload.object.Key), o.fault, o.reason)
 }

@@ -3,6 +3,7 @@ package ledger
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -91,8 +92,12 @@ func (b *batch) updateItems(ctx context.Context, tx *sqlx.Tx) error {
 		if err != nil {
 			return err
 		}
+		result, err := row.kept.json()
+		if err != nil {
+			return err
+		}
 		ids, states = append(ids, int64(row.ID)), append(states, string(row.State))
-		specs, results = append(specs, spec), append(results, row.result)
+		specs, results = append(specs, spec), append(results, result)
 		copied, skipped = append(copied, int32(row.tally.copied)), append(skipped, int32(row.tally.skipped))
 		failed, handed = append(failed, int32(row.tally.failed)), append(handed, int32(row.tally.handed))
 		agents, faults, errs = append(agents, row.agent), append(faults, string(row.fault)), append(errs, row.reason)
@@ -101,6 +106,96 @@ func (b *batch) updateItems(ctx context.Context, tx *sqlx.Tx) error {
 		pq.Array(ids), pq.Array(states), pq.Array(specs), pq.Array(results),
 		pq.Array(copied), pq.Array(skipped), pq.Array(failed), pq.Array(handed),
 		pq.Array(agents), pq.Array(faults), pq.Array(errs))
+	return err
+}
+
+// json returns the column of what is kept.
+func (k kept) json() (string, error) {
+	if k.part != nil {
+		return jsonOf(k.part, true)
+	}
+	return jsonOf(k.outcomes, k.outcomes != nil)
+}
+
+// insertUploads inserts the uploads that were opened. The items of the batch
+// have their ids by now.
+func (b *batch) insertUploads(ctx context.Context, tx *sqlx.Tx) error {
+	const name = `SELECT nextval('tranship.uploads_id_seq') FROM generate_series(1, $1)`
+	const query = `
+		INSERT INTO uploads (
+			id, job_id, begin_id, item_id, key, size, etag, object, upload_id, part_size, parts, parts_left, dropped, stood, state)
+		SELECT id, job_id, begin_id, item_id, key, size, etag, object::jsonb, upload_id, part_size, parts, parts, dropped, stood, 'open'
+		FROM unnest(
+			$1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bigint[], $7::text[],
+			$8::text[], $9::text[], $10::bigint[], $11::integer[], $12::text[], $13::text[])
+		AS new (id, job_id, begin_id, item_id, key, size, etag, object, upload_id, part_size, parts, dropped, stood)`
+
+	if len(b.opened) == 0 {
+		return nil
+	}
+	var ids, jobs, begins, items, sizes, partSizes []int64
+	if err := tx.SelectContext(ctx, &ids, name, len(b.opened)); err != nil {
+		return err
+	}
+	var keys [][]byte
+	var etags, objects, names, dropped, stood []string
+	var parts []int32
+	for i, u := range b.opened {
+		u.ID = ids[i]
+		object, err := jsonOf(plainObjects([]work.Object{u.object})[0], true)
+		if err != nil {
+			return err
+		}
+		jobs, begins = append(jobs, int64(u.Job)), append(begins, int64(u.Begin))
+		items = append(items, int64(b.inserts[u.finish].id))
+		keys, sizes, etags = append(keys, []byte(u.object.Key)), append(sizes, u.object.Size), append(etags, plain(u.object.ETag))
+		objects, names = append(objects, object), append(names, u.UploadID)
+		partSizes, parts = append(partSizes, u.PartSize), append(parts, int32(u.Parts))
+		dropped, stood = append(dropped, u.Dropped), append(stood, u.Stood)
+	}
+	_, err := tx.ExecContext(ctx, query, pq.Array(ids), pq.Array(jobs), pq.Array(begins), pq.Array(items), pq.Array(keys),
+		pq.Array(sizes), pq.Array(etags), pq.Array(objects), pq.Array(names), pq.Array(partSizes), pq.Array(parts),
+		pq.Array(dropped), pq.Array(stood))
+	return err
+}
+
+// updateUploads writes what changed of the uploads, and closes the parts of
+// those that came to an end.
+func (b *batch) updateUploads(ctx context.Context, tx *sqlx.Tx) error {
+	const cancelParts = `
+		UPDATE items
+		SET state = 'canceled', done_at = now()
+		WHERE upload = ANY ($1) AND kind = 'part' AND state IN ('ready', 'queued')`
+	const query = `
+		UPDATE uploads u
+		SET state = n.state, parts_left = n.parts_left, item_id = n.item_id,
+			changed_at = CASE WHEN u.state = n.state THEN u.changed_at ELSE now() END
+		FROM unnest($1::bigint[], $2::text[], $3::integer[], $4::bigint[]) AS n (id, state, parts_left, item_id)
+		WHERE u.id = n.id`
+
+	if len(b.ended) > 0 {
+		if _, err := tx.ExecContext(ctx, cancelParts, pq.Array(b.ended)); err != nil {
+			return err
+		}
+	}
+	var ids []int64
+	var states []string
+	var left []int32
+	var items []sql.NullInt64
+	for _, u := range b.uploads {
+		if !u.touched {
+			continue
+		}
+		if u.finish >= 0 {
+			u.Item = sql.NullInt64{Int64: int64(b.inserts[u.finish].id), Valid: true}
+		}
+		ids, states = append(ids, u.ID), append(states, u.State)
+		left, items = append(left, int32(u.Left)), append(items, u.Item)
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, query, pq.Array(ids), pq.Array(states), pq.Array(left), pq.Array(items))
 	return err
 }
 

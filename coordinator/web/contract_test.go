@@ -118,6 +118,13 @@ func TestContract(t *testing.T) {
 	useEvidence(t, b)
 	_, err = c.Version(ctx)
 	must("version", err)
+	asked := api.Examination{Stores: []work.StoreCheck{{Store: "s3://a/b", Write: true}}}
+	checkRequest(t, "Examination", asked)
+	checks, err := c.Examine(ctx, asked)
+	must("examine", err)
+	if len(checks) != 2 || checks[0].Advice != "set it on" || checks[1].Part != "s3://a/b" || checks[1].Found != "true" {
+		t.Errorf("examined: %+v", checks)
+	}
 	r, err := c.Ready(ctx)
 	must("ready", err)
 	if !r.Ready || r.Checks["postgres"] != "ok" {

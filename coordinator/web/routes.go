@@ -30,6 +30,7 @@ func (s *site) apiRoutes() []route {
 		{"GET", "/v1/jobs/{id}/events", s.listEvents},
 		{"GET", "/v1/agents", s.listAgents},
 		{"GET", "/v1/events", s.followEvents},
+		{"POST", "/v1/doctor", s.examine},
 		{"GET", "/healthz", s.health},
 		{"GET", "/readyz", s.ready},
 		{"GET", "/metrics", s.metrics},

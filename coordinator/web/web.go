@@ -81,6 +81,9 @@ type Deps struct {
 	// Ready checks each thing the coordinator depends on, by name; a nil
 	// error means that it works.
 	Ready func(ctx context.Context) map[string]error
+
+	// Examine looks closely at these things, and has agents look at stores.
+	Examine func(ctx context.Context, stores []work.StoreCheck) []work.Check
 }
 
 // A site is the handler behind New.

@@ -23,6 +23,7 @@ import (
 
 	"github.com/tranship/tranship/coordinator/api"
 	"github.com/tranship/tranship/coordinator/ledger/ledgertest"
+	"github.com/tranship/tranship/internal/work"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden pages")
@@ -76,7 +77,14 @@ func (b *bench) start(t testing.TB, l Ledger, c Commander, tune ...func(*bench))
 			fmt.Fprintln(w, "tranship_up 1")
 		}),
 		Ready: func(context.Context) map[string]error { return map[string]error{"postgres": nil, "nats": nil} },
-		Log:   slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Examine: func(_ context.Context, stores []work.StoreCheck) []work.Check {
+			found := []work.Check{{Part: "postgres", What: "fsync", State: work.CheckFailing, Found: "off", Advice: "set it on"}}
+			for _, c := range stores {
+				found = append(found, work.Check{Part: c.Store, By: "hub/hub-1", What: "list", State: work.CheckOK, Found: fmt.Sprint(c.Write)})
+			}
+			return found
+		},
+		Log: slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	b.site.beat = 20 * time.Millisecond
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

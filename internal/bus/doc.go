@@ -33,6 +33,7 @@
 //	tranship.beat.<site>.<agent>             an agent is alive
 //	tranship.ctl.<site>.<agent>.drain        an agent is asked to finish and go
 //	tranship.ctl.<site>.<agent>.status       what it does now
+//	tranship.ctl.<site>.<agent>.examine      whether it can use a store
 //
 // # Ways
 //
@@ -43,7 +44,7 @@
 //	Results ◀── TRANSHIP_RESULTS ◀────────────────────── Report
 //	SetJob  ──▶ TRANSHIP_JOBS ─────────────────────────▶ WatchJobs
 //	Beats   ◀─────────────────────────────────────────── Beat
-//	Drain   ───────────────────────────────────────────▶ Serve
+//	Drain, ExamineStore ───────────────────────────────▶ Serve
 //
 // A class has one consumer per site and a job has none: every ack asks every
 // consumer of the stream. Fairness between jobs is the order of publishing;

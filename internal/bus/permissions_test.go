@@ -74,7 +74,7 @@ func TestAgentNeedsFewRights(t *testing.T) {
 	served := make(chan error, 1)
 	go func() {
 		served <- agent.Serve(ctx, ServiceOptions{Agent: "agent-1", Site: "s", Version: "1.0.0",
-			Stats: func() any { return nil }, Drain: func() {}})
+			Stats: func() any { return nil }, Drain: func() {}, Examine: func(context.Context, work.StoreCheck) []work.Check { return nil }})
 	}()
 	eventually(t, "it serves", func() bool { return b.Drain(ctx, "s", "agent-1") == nil })
 	cancel()

@@ -20,6 +20,9 @@ import (
 // the results, the logs for people and the items of one site.
 const MinStore = 1 << 30
 
+// syncInterval is how much of what was acknowledged a power cut may cost.
+const syncInterval = time.Second
+
 // startWait bounds how long a server may take to answer once its store is read.
 const startWait = 10 * time.Second
 
@@ -92,7 +95,7 @@ func serverOptions(ctx context.Context, o *ServerOptions) (*server.Options, erro
 		StoreDir:               o.Dir,
 		JetStreamDomain:        o.Domain,
 		JetStreamMaxStore:      o.MaxStore,
-		SyncInterval:           time.Second,
+		SyncInterval:           syncInterval,
 		DisableJetStreamBanner: true,
 		NoSigs:                 true,
 		NoLog:                  true, // it would open its own; see launch

@@ -2,15 +2,21 @@ package bus
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
+	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
 	"github.com/tranship/tranship/internal/work"
 )
+
+// examineWait bounds how long an agent looks at a store.
+const examineWait = 20 * time.Second
 
 // controlRoot begins the subjects under which one agent is spoken to.
 const controlRoot = "tranship.ctl."
@@ -26,14 +32,17 @@ type ServiceOptions struct {
 	Host    string
 	Stats   func() any // what to show; must encode as JSON; may be called at any time
 	Drain   func()     // asked to finish what it holds and take nothing new; must not block
+
+	// Examine looks at a store; at most one call at a time.
+	Examine func(ctx context.Context, c work.StoreCheck) []work.Check
 }
 
 // versionSyntax is what the protocol takes for a version.
 var versionSyntax = regexp.MustCompile(`^v?(\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?)$`)
 
 // Serve shows an agent as a service named agent until ctx ends: it answers
-// `nats micro ls`, info, stats and ping, and Drain and status requests under
-// tranship.ctl.<site>.<agent>.
+// `nats micro ls`, info, stats and ping, and Drain, status and ExamineStore
+// requests under tranship.ctl.<site>.<agent>.
 func (b *Bus) Serve(ctx context.Context, o ServiceOptions) error {
 	for what, name := range map[string]string{"agent": o.Agent, "site": o.Site} {
 		if err := work.CheckName(what, name); err != nil {
@@ -55,6 +64,7 @@ func (b *Bus) Serve(ctx context.Context, o ServiceOptions) error {
 	if err != nil {
 		return fmt.Errorf("offer agent %s as a service: %w", o.Agent, closedOr(err))
 	}
+	var looking sync.Mutex
 	ctl := svc.AddGroup(control(o.Site, o.Agent))
 	err = errors.Join(
 		ctl.AddEndpoint("drain", micro.HandlerFunc(func(r micro.Request) {
@@ -63,11 +73,25 @@ func (b *Bus) Serve(ctx context.Context, o ServiceOptions) error {
 			b.answer(ctx, r, map[string]string{"state": "draining"})
 		})),
 		ctl.AddEndpoint("status", micro.HandlerFunc(func(r micro.Request) { b.answer(ctx, r, o.Stats()) })),
+		ctl.AddEndpoint("examine", micro.HandlerFunc(func(r micro.Request) {
+			var c work.StoreCheck
+			if err := json.Unmarshal(r.Data(), &c); err != nil {
+				b.log.WarnContext(ctx, "unreadable request", "subject", r.Subject(), "err", err)
+				return // whoever asked gives up waiting
+			}
+			looking.Lock() // Serve waits for it when it ends
+			defer looking.Unlock()
+			if ctx.Err() == nil {
+				b.answer(ctx, r, examine(ctx, o, c))
+			}
+		})),
 	)
 	if err == nil {
 		<-ctx.Done()
 		err = ctx.Err()
 	}
+	looking.Lock()
+	defer looking.Unlock()
 	if stop := svc.Stop(); stop != nil && !errors.Is(stop, nats.ErrConnectionClosed) {
 		err = errors.Join(err, stop)
 	}
@@ -75,6 +99,12 @@ func (b *Bus) Serve(ctx context.Context, o ServiceOptions) error {
 		return ctx.Err()
 	}
 	return fmt.Errorf("offer agent %s as a service: %w", o.Agent, closedOr(err))
+}
+
+func examine(ctx context.Context, o ServiceOptions, c work.StoreCheck) []work.Check {
+	ctx, cancel := context.WithTimeout(ctx, examineWait)
+	defer cancel()
+	return o.Examine(ctx, c)
 }
 
 func (b *Bus) answer(ctx context.Context, r micro.Request, v any) {

@@ -71,6 +71,7 @@ Exit status: 0 success, 1 failure, 2 usage, 3 finished with failed objects,
 		p.copyCommand(),
 		p.jobCommand(),
 		p.fleetCommand(),
+		p.doctorCommand(),
 		p.coordinatorCommand(),
 		p.agentCommand(),
 		p.migrateCommand(),
@@ -130,6 +131,16 @@ func arguments(names ...string) cobra.PositionalArgs {
 		case len(args) < len(names):
 			return usage("usage: "+cmd.UseLine(), "%s: %s is missing", cmd.CommandPath(), names[len(args)])
 		case len(args) > len(names):
+			return usage("usage: "+cmd.UseLine(), "%s: %q is one argument too many", cmd.CommandPath(), args[len(names)])
+		}
+		return nil
+	}
+}
+
+// atMost returns a check that a command got no more arguments than names.
+func atMost(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > len(names) {
 			return usage("usage: "+cmd.UseLine(), "%s: %q is one argument too many", cmd.CommandPath(), args[len(names)])
 		}
 		return nil

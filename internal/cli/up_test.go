@@ -166,6 +166,23 @@ func TestUp(t *testing.T) {
 			return strings.Contains(call(ExitOK, "fleet", "ls"), "here\tdefault\trunning\t")
 		})
 	})
+	t.Run("doctor", func(t *testing.T) {
+		call(ExitFailed, "doctor") // the tests' Postgres has fsync off
+		got := call(ExitFailed, "doctor", src, filepath.Join(t.TempDir(), "target"))
+		for _, want := range []string{"failing\tpostgres\t-\tfsync\t", "ok\tnats\t-\tanswer\t", "ok\tagents\t-\tdefault/here\t",
+			"\tdefault/here\tlist\t", "\tdefault/here\tread\t", "\tdefault/here\twrite\t", "\tdefault/here\tdelete\t"} {
+			if !strings.Contains(got, want) {
+				t.Errorf("doctor wrote no %q:\n%s", want, got)
+			}
+		}
+		call(ExitUsage, "doctor", "a", "b", "c")
+		call(ExitUsage, "doctor", "s3://key:secret@bucket")
+		user.env["TRANSHIP_NATS_URL"] = "nats://127.0.0.1:1"
+		got = call(ExitFailed, "doctor", "--here", "-o", "ndjson", src)
+		if !strings.Contains(got, `"part":"nats","what":"answer","state":"failing"`) || !strings.Contains(got, `"what":"read","state":"ok"`) {
+			t.Errorf("doctor --here wrote\n%s", got)
+		}
+	})
 	if got := stop(); got != ExitOK {
 		t.Errorf("up ended with %d, want 0\n%s", got, server.stderr.String())
 	}

@@ -214,10 +214,10 @@ func sparse(t testing.TB, path string, size int64) {
 type wire struct {
 	endpoint string
 	sent     atomic.Int64
-	perByte  time.Duration
 
-	mu   sync.Mutex
-	free time.Time // when the next bytes may pass
+	mu      sync.Mutex
+	perByte time.Duration
+	free    time.Time // when the next bytes may pass
 }
 
 func newWire(t testing.TB, endpoint string, bytesPerSecond int) *wire {
@@ -263,6 +263,13 @@ func (w *wire) pass(client net.Conn, address string) {
 			return
 		}
 	}
+}
+
+// unlimited lets everything through at once from now on.
+func (w *wire) unlimited() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.perByte = 0
 }
 
 // wait lets n bytes have their turn.

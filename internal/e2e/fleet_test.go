@@ -31,6 +31,12 @@ type fleet struct {
 // not.
 func newFleet(t testing.TB, agents int, env []string) *fleet {
 	t.Helper()
+	return newFleetOf(t, binary, agents, env)
+}
+
+// newFleetOf starts a fleet of another version.
+func newFleetOf(t testing.TB, program string, agents int, env []string) *fleet {
+	t.Helper()
 	f := &fleet{dir: t.TempDir()}
 	f.startPostgres(t)
 	t.Cleanup(func() { _ = f.postgres.Stop() })
@@ -49,7 +55,7 @@ http:
 coordinator:
   reconcile: 3s
 `, filepath.Join(f.dir, "data"), queue, page))
-	f.coordinator = start(t, "coordinator", []string{"TRANSHIP_DATABASE_URL=" + f.postgres.URL("tranship")},
+	f.coordinator = startOf(t, program, "coordinator", []string{"TRANSHIP_DATABASE_URL=" + f.postgres.URL("tranship")},
 		"coordinator", "--config", conf)
 	f.awaitReady(t)
 
@@ -58,7 +64,7 @@ coordinator:
 			"TRANSHIP_NATS_URL=nats://" + queue,
 			"TRANSHIP_AGENT_NAME=agent-" + strconv.Itoa(i+1),
 		}, env...)
-		f.agents = append(f.agents, start(t, "agent-"+strconv.Itoa(i+1), env, "agent", "--config", conf))
+		f.agents = append(f.agents, startOf(t, program, "agent-"+strconv.Itoa(i+1), env, "agent", "--config", conf))
 	}
 	return f
 }

@@ -133,10 +133,11 @@ func profiles(t testing.TB, all ...*servers.S3) []string {
 
 // A daemon is a long-running process of the product under test.
 type daemon struct {
-	name string
-	args []string
-	env  []string
-	log  *logFile
+	name    string
+	program string // its binary
+	args    []string
+	env     []string
+	log     *logFile
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
@@ -166,7 +167,13 @@ func (l *logFile) tail(n int) string {
 // start runs a daemon until the test ends.
 func start(t testing.TB, name string, env []string, args ...string) *daemon {
 	t.Helper()
-	d := &daemon{name: name, args: args, env: env, log: &logFile{}}
+	return startOf(t, binary, name, env, args...)
+}
+
+// startOf runs a daemon of another version until the test ends.
+func startOf(t testing.TB, program, name string, env []string, args ...string) *daemon {
+	t.Helper()
+	d := &daemon{name: name, program: program, args: args, env: env, log: &logFile{}}
 	d.start(t)
 	t.Cleanup(func() {
 		d.kill()
@@ -179,7 +186,7 @@ func start(t testing.TB, name string, env []string, args ...string) *daemon {
 
 func (d *daemon) start(t testing.TB) {
 	t.Helper()
-	cmd := exec.Command(binary, d.args...)
+	cmd := exec.Command(d.program, d.args...)
 	cmd.Env = append(cleanEnv(), d.env...)
 	cmd.Stdout, cmd.Stderr = io.Discard, d.log
 	if err := cmd.Start(); err != nil {

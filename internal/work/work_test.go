@@ -56,6 +56,22 @@ func copyResult() Result {
 	}
 }
 
+// suspectItem is what a program that knows no suspects takes for any copy.
+func suspectItem() Item {
+	it := copyItem()
+	it.Objects, it.Suspect = it.Objects[:1], true
+	return it
+}
+
+// silentResult is what a program that knows no suspects takes for a failed
+// attempt of all that the item holds.
+func silentResult() Result {
+	r := copyResult()
+	r.Outcomes, r.Moved = nil, 0
+	r.Fault, r.Error, r.Silent = Internal, "handed out 2 times without a word", 2
+	return r
+}
+
 func pageResult() Result {
 	r := Result{Job: 7, Item: 1, Kind: Scan, Epoch: 1, Agent: "one", At: time.Date(2026, 1, 5, 10, 0, 0, 0, time.UTC)}
 	p := &Page{Range: Range{After: "", Upto: "\xff"}, Last: true, Rest: []Range{{After: "\xff", Upto: ""}}}
@@ -85,6 +101,7 @@ func TestGolden(t *testing.T) {
 	messages := map[string]message{
 		"item_copy_v1.json": item(copyItem()), "item_scan_v1.json": item(scanItem()),
 		"result_copy_v1.json": result(copyResult()), "result_scan_v1.json": result(pageResult()),
+		"item_suspect_v1.json": item(suspectItem()), "result_silent_v1.json": result(silentResult()),
 	}
 	for _, it := range bigItems() {
 		messages["item_"+string(it.Kind)+"_v1.json"] = item(it)
