@@ -56,7 +56,8 @@ type Agent struct {
 	objects atomic.Int64        // finished since the start
 	busy    atomic.Int64        // streams
 	rate    atomic.Int64        // bytes a second, lately
-	leaving atomic.Bool         // nothing more is taken
+	moving  atomic.Pointer[[]work.JobID]
+	leaving atomic.Bool // nothing more is taken
 
 	tasks   chan task
 	idle    chan struct{}   // a stream that waits for a task sends here first
@@ -122,6 +123,7 @@ func New(cfg config.Agent, d Deps) (*Agent, error) {
 		states:  map[work.JobID]work.JobState{},
 	}
 	a.carrier.lounge = &lounge{seats: int64(cfg.Streams / 2)}
+	a.moving.Store(&[]work.JobID{})
 	a.settles.SetLimit(settlesAtOnce)
 	for range cfg.Streams {
 		a.flights = append(a.flights, &flight{total: &a.bytes})

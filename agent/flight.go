@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tranship/tranship/internal/work"
 )
 
 // How long a stream may go without a sign of life. Stores have limits of their
@@ -29,6 +31,8 @@ type flight struct {
 	bytes   atomic.Int64 // that passed, of the present object
 	total   *atomic.Int64
 	beats   atomic.Int64 // changes with every sign of life
+	moves   atomic.Int64 // grows with every sign of life but the end of a wait
+	from    atomic.Int64 // moves at the begin
 	patient atomic.Int32 // more than 0: what it waits for may take its time
 	copying atomic.Int64 // bytes that a store copies by itself
 
@@ -36,9 +40,10 @@ type flight struct {
 	cancel context.CancelCauseFunc // nil: the stream is idle
 	item   *held                   // it works for
 
-	// seen and since are owned by watch.
+	// seen and since are owned by watch, moved by the loop that beats.
 	seen  int64
 	since time.Time
+	moved int64
 }
 
 // begin starts something new for an item. The returned context ends when the
@@ -48,6 +53,7 @@ func (f *flight) begin(h *held) context.Context {
 	f.beats.Add(1)
 	f.patient.Store(0)
 	f.copying.Store(0)
+	f.from.Store(f.moves.Load())
 	ctx, cancel := context.WithCancelCause(h.moving)
 	f.mu.Lock()
 	f.cancel, f.item = cancel, h
@@ -68,14 +74,14 @@ func (f *flight) end() int64 {
 func (f *flight) passed(n int64) {
 	f.bytes.Add(n)
 	f.total.Add(n)
-	f.beats.Add(1)
+	f.alive()
 }
 
 // patiently waits for something that may take its time.
 func (f *flight) patiently(wait func() error) error {
 	f.patient.Add(1)
 	defer f.patient.Add(-1)
-	defer f.alive()
+	defer f.beats.Add(1)
 	return wait()
 }
 
@@ -86,8 +92,27 @@ func (f *flight) patientlyFor(n int64, wait func() error) error {
 	return f.patiently(wait)
 }
 
-// alive is a sign of life without bytes.
-func (f *flight) alive() { f.beats.Add(1) }
+// alive is a sign of life without bytes that are moved, such as bytes that are
+// looked at or keys that are listed.
+func (f *flight) alive() {
+	f.beats.Add(1)
+	f.moves.Add(1)
+}
+
+// stirs returns the job that the stream works for if there were signs of life
+// since it was asked last, or a store copies by itself. Waiting for a store
+// that refuses, or for one's turn, is no such sign.
+func (f *flight) stirs() (work.JobID, bool) {
+	moves := f.moves.Load()
+	stirs := moves > max(f.moved, f.from.Load()) || f.copying.Load() > 0
+	f.moved = moves
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.item == nil || !stirs {
+		return 0, false
+	}
+	return f.item.item.Job, true
+}
 
 // look ends what the stream does if it has shown no sign of life for too long.
 // If even that does not help, the item is left to other agents.

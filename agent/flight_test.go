@@ -3,10 +3,13 @@ package agent
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tranship/tranship/internal/work"
 )
 
 func TestStalledStreamIsEnded(t *testing.T) {
@@ -81,4 +84,43 @@ func TestBudget(t *testing.T) {
 	if b.used.Load() != 0 || b.peak.Load() != 1<<20 {
 		t.Errorf("%d bytes in use, %d at most", b.used.Load(), b.peak.Load())
 	}
+}
+
+// What a stream stirs for is the job whose bytes pass, or are looked at, or
+// that a store copies: not one that only waits, or has just begun.
+func TestStirring(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	f, idle := &flight{total: new(atomic.Int64)}, &flight{total: new(atomic.Int64)}
+	of := func(job work.JobID) *held { return &held{moving: ctx, item: work.Item{Job: job}} }
+	stirs := func(when string, want ...work.JobID) {
+		t.Helper()
+		if got := *stirring([]*flight{f, idle}); !slices.Equal(got, want) || got == nil {
+			t.Errorf("%s: %v stir, want %v", when, got, want)
+		}
+	}
+	stirs("idle")
+	f.begin(of(7))
+	stirs("begun")
+	f.passed(1)
+	stirs("a byte has passed", 7)
+	stirs("no byte has passed since")
+	f.alive()
+	stirs("a byte was looked at", 7)
+	if err := f.patiently(func() error { stirs("it waits"); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	stirs("it has waited")
+	for range 2 {
+		if err := f.patientlyFor(1, func() error { stirs("a store copies", 7); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.passed(1)
+	f.end()
+	f.begin(of(8))
+	stirs("the bytes were another job's")
+	f.passed(1)
+	f.end()
+	stirs("idle again")
 }

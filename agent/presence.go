@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/tranship/tranship/internal/bus"
@@ -12,14 +13,15 @@ import (
 // beatEvery is the time between two signs of life.
 const beatEvery = 5 * time.Second
 
-// Presence says what the agent does now. Its Rate is that of the last sign of
-// life.
+// Presence says what the agent does now. Its Rate and what is Moving are those
+// of the last sign of life.
 func (a *Agent) Presence() work.Presence {
 	p := work.Presence{
 		Agent: a.cfg.Name, Site: a.cfg.Site, Version: a.version,
 		Host: a.host, PID: os.Getpid(), Started: a.started.UTC(), State: "running", Trouble: a.stores.trouble(),
 		Items: a.inHand(), Streams: int(a.busy.Load()), Limit: a.cfg.Streams,
 		Objects: a.objects.Load(), Bytes: a.bytes.Load(), Rate: float64(a.rate.Load()),
+		Moving: *a.moving.Load(),
 	}
 	if a.leaving.Load() {
 		p.State = "draining"
@@ -47,8 +49,21 @@ func (a *Agent) beat(taking, present context.Context) {
 			bytes := a.bytes.Load()
 			a.rate.Store(int64(float64(bytes-last) / now.Sub(at).Seconds()))
 			last, at = bytes, now
+			a.moving.Store(stirring(a.flights))
 		}
 	}
+}
+
+// stirring returns the jobs of which something moved since the last time.
+func stirring(flights []*flight) *[]work.JobID {
+	jobs := []work.JobID{} // not nil: none is known to
+	for _, f := range flights {
+		if id, ok := f.stirs(); ok && !slices.Contains(jobs, id) {
+			jobs = append(jobs, id)
+		}
+	}
+	slices.Sort(jobs)
+	return &jobs
 }
 
 // serve shows the agent to `nats micro` and lets operators drain it.

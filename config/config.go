@@ -83,6 +83,9 @@ type Coordinator struct {
 	// Reconcile is how long an item may be on the queue without a result
 	// before its message is looked for.
 	Reconcile Duration `yaml:"reconcile"`
+	// Stalled is how long nothing may move of a job of which something is due
+	// before the coordinator says so.
+	Stalled Duration `yaml:"stalled"`
 }
 
 // Agent tunes one agent.
@@ -121,7 +124,7 @@ func Default() Config {
 			MaxStore: 8 << 30,
 		},
 		HTTP:        HTTP{Listen: "127.0.0.1:8480"},
-		Coordinator: Coordinator{Window: 512, Reconcile: Duration(30 * time.Second)},
+		Coordinator: Coordinator{Window: 512, Reconcile: Duration(30 * time.Second), Stalled: Duration(5 * time.Minute)},
 		Agent: Agent{
 			Site:    work.DefaultSite,
 			Streams: 64,

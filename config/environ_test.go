@@ -158,6 +158,8 @@ func TestValidateNamesTheKey(t *testing.T) {
 		{"http.listen", func(c *Config) { c.HTTP.Listen = "127.0.0.1:http" }},
 		{"coordinator.window", func(c *Config) { c.Coordinator.Window = 0 }},
 		{"coordinator.reconcile", func(c *Config) { c.Coordinator.Reconcile = 1 }},
+		{"coordinator.stalled", func(c *Config) { c.Coordinator.Stalled = Duration(time.Second) }},
+		{"coordinator.stalled", func(c *Config) { c.Coordinator.Stalled = Duration(25 * time.Hour) }},
 		{"agent.name", func(c *Config) { c.Agent.Name = "a b" }},
 		{"agent.site", func(c *Config) { c.Agent.Site = "" }},
 		{"agent.streams", func(c *Config) { c.Agent.Streams = 0 }},

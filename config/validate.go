@@ -33,6 +33,7 @@ func (c Config) Validate() error {
 		keyed("http.listen", httpListen(c.HTTP.Listen)),
 		keyed("coordinator.window", between(c.Coordinator.Window, 1, 1_000_000)),
 		keyed("coordinator.reconcile", within(c.Coordinator.Reconcile, time.Second, time.Hour)),
+		keyed("coordinator.stalled", within(c.Coordinator.Stalled, 30*time.Second, 24*time.Hour)),
 		c.Agent.Validate(),
 	)
 }

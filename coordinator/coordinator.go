@@ -123,6 +123,7 @@ func (c *Coordinator) loops() []loop {
 		{what: "recording the fleet", every: fleetEvery, turn: c.keepFleet},
 		{what: "giving up uploads", every: tidyEvery, turn: c.tidy},
 		{what: "sampling", every: sampleEvery, turn: c.sample},
+		{what: "looking for stalled jobs", every: min(stallEvery, time.Duration(c.cfg.Stalled)/2), turn: c.lookForStalls},
 	}
 }
 

@@ -17,6 +17,7 @@
 //	           │           ├─OpenControls▶ controls ─────────▶ state of jobs ───│──┘
 //	           │           ◀─Beat── fleet ◀────────────────── signs of life ────│◀─
 //	           │           ◀─Sample sample                                      │
+//	           │           ◀─Stalled stall ──────────────────────▶ events       │
 //	           └────────────────────────────────────────────────────────────────┘
 //
 // Each arrow is a loop of its own under one errgroup in Run. A loop that

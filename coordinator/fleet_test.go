@@ -44,7 +44,9 @@ type bundle struct {
 	// reconcile is how long items may be on the queue before coordinators that
 	// are started from then on look for them.
 	reconcile time.Duration
-	script    atomic.Pointer[func(storagetest.Call) storagetest.Kind] // of faulty stores
+	// stalled is after how long they say that a job is; 0: the default.
+	stalled time.Duration
+	script  atomic.Pointer[func(storagetest.Call) storagetest.Kind] // of faulty stores
 }
 
 func setup(t testing.TB) *bundle {
@@ -133,6 +135,9 @@ func (b *bundle) coordinator(name string) (c *Coordinator, stop func()) {
 func (b *bundle) coordinatorOn(name string, conn *bus.Bus) (c *Coordinator, stop func()) {
 	cfg := config.Default().Coordinator
 	cfg.Reconcile = config.Duration(b.reconcile)
+	if b.stalled > 0 {
+		cfg.Stalled = config.Duration(b.stalled)
+	}
 	c = New(cfg, Deps{
 		Ledger: b.ledger, Bus: conn, Log: b.log(name), Metrics: prometheus.NewRegistry(), Version: "test",
 	})

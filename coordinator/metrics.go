@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -19,6 +20,8 @@ type metrics struct {
 	items      *prometheus.GaugeVec   // by state
 	oldest     prometheus.Gauge
 	uploads    *prometheus.GaugeVec // by state
+	stalled    *prometheus.GaugeVec // by cause
+	stalledFor *prometheus.GaugeVec // by cause
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -45,10 +48,20 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		Namespace: "tranship", Subsystem: "coordinator", Name: "uploads",
 		Help: "Uploads of big objects that are not closed at their target, by state; orphaned ones could not be aborted.",
 	}, []string{"state"})
+	m.stalled = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: "tranship", Subsystem: "coordinator", Name: "stalled_jobs",
+		Help: "Running jobs of which something is due and nothing moves, by cause; busy ones only wait for their turn.",
+	}, []string{"cause"})
+	m.stalledFor = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: "tranship", Subsystem: "coordinator", Name: "stalled_seconds",
+		Help: "For how long nothing has moved of the job that is stalled longest, by cause.",
+	}, []string{"cause"})
+	m.stalls(nil, time.Time{}) // so that they are there before the first
 	for _, s := range []work.JobState{work.Succeeded, work.Incomplete, work.JobFailed} {
 		m.finished.WithLabelValues(string(s)) // so that it is there before the first
 	}
-	r.MustRegister(m.published, m.recorded, m.reconciled, m.finished, m.items, m.oldest, m.uploads)
+	r.MustRegister(m.published, m.recorded, m.reconciled, m.finished, m.items, m.oldest, m.uploads,
+		m.stalled, m.stalledFor)
 	return m
 }
 
@@ -57,4 +70,17 @@ func (m *metrics) backlog(b ledger.Backlog) {
 	m.items.WithLabelValues(string(work.Ready)).Set(float64(b.Ready))
 	m.items.WithLabelValues(string(work.Queued)).Set(float64(b.Queued))
 	m.oldest.Set(b.Oldest.Seconds())
+}
+
+// stalls shows which jobs stand still.
+func (m *metrics) stalls(all []work.Stall, now time.Time) {
+	jobs, longest := map[work.StallCause]int{}, map[work.StallCause]time.Duration{}
+	for _, s := range all {
+		jobs[s.Cause]++
+		longest[s.Cause] = max(longest[s.Cause], now.Sub(s.Since))
+	}
+	for _, c := range work.StallCauses() {
+		m.stalled.WithLabelValues(string(c)).Set(float64(jobs[c]))
+		m.stalledFor.WithLabelValues(string(c)).Set(longest[c].Seconds())
+	}
 }

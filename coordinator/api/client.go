@@ -104,8 +104,8 @@ func (c *Client) act(ctx context.Context, id work.JobID, verb string) (Job, erro
 	return job, err
 }
 
-// Retry tries failed objects of a job again. It is not repeated by itself: a
-// repetition does no harm, but would report fewer objects.
+// Retry tries failed objects of a job again, or counts them. It is not repeated
+// by itself: a repetition does no harm, but would report fewer objects.
 func (c *Client) Retry(ctx context.Context, id work.JobID, which Retry) (Retried, error) {
 	var r Retried
 	_, err := c.do(ctx, call{doing: "retry job " + id.String(), method: http.MethodPost, path: jobPath(id, "retry"), body: which}, &r)
@@ -133,6 +133,18 @@ func (c *Client) Objects(ctx context.Context, q work.ObjectQuery) (ObjectList, e
 	setText(v, "prefix", q.Prefix)
 	var l ObjectList
 	err := c.get(ctx, "list the objects of job "+q.Job.String(), jobPath(q.Job, "objects"), v, &l)
+	return l, err
+}
+
+// Attempts returns the attempts at an object of a job, or at listing its
+// source. A key that is none of the job's is a Problem with the code NoObject.
+func (c *Client) Attempts(ctx context.Context, q work.AttemptQuery) (AttemptList, error) {
+	v := Page{Limit: q.Limit}.into(url.Values{})
+	if !q.Listing {
+		v.Set("key", q.Key)
+	}
+	var l AttemptList
+	err := c.get(ctx, "list the attempts of job "+q.Job.String(), jobPath(q.Job, "attempts"), v, &l)
 	return l, err
 }
 

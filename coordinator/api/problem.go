@@ -19,6 +19,7 @@ const (
 	BadCursor      Code = "bad_cursor"
 	KeyReused      Code = "idempotency_key_reused"
 	NoJob          Code = "no_job"
+	NoObject       Code = "no_object"
 	JobState       Code = "job_state"
 	NotFound       Code = "not_found"
 	NotAllowed     Code = "method_not_allowed"
@@ -47,6 +48,7 @@ func Codes() []CodeInfo {
 		{BadCursor, http.StatusBadRequest, "The cursor is not one of this listing", "Use the cursor from next as it was given, with the same filter, or begin again without one."},
 		{KeyReused, http.StatusUnprocessableEntity, "The Idempotency-Key was used with another request", "Use a new key for a new request; repeat a request unchanged under its old key."},
 		{NoJob, http.StatusNotFound, "There is no such job", "tranship job ls lists the jobs."},
+		{NoObject, http.StatusNotFound, "The job has found no such object", "A key is meant whole, byte for byte, and relative to the source: tranship job objects lists those of a job."},
 		{JobState, http.StatusConflict, "The job's state does not allow this", "Look at the job's state: only running jobs can be paused, only paused ones resumed, only open ones canceled."},
 		{NotFound, http.StatusNotFound, "There is nothing here", "/openapi.yaml lists every address of the API; the status page begins at /."},
 		{NotAllowed, http.StatusMethodNotAllowed, "This method is not possible here", "The Allow header names those that are."},

@@ -68,11 +68,13 @@ type JobList struct {
 type Retry struct {
 	Fault  work.Fault
 	Prefix string // of the key
+	DryRun bool   // only count them
 }
 
 // Retried is the answer to a Retry.
 type Retried struct {
-	Objects int64 `json:"objects"` // that will be tried again
+	Objects int64 `json:"objects"`          // that will be tried again, or would be
+	Ranges  int64 `json:"ranges,omitempty"` // of a dry run: of the source, whose listing would go on
 	Job     Job   `json:"job"`
 }
 
@@ -92,6 +94,13 @@ type Object struct{ work.ObjectRow }
 type ObjectList struct {
 	Objects []Object `json:"objects"`
 	Next    string   `json:"next,omitempty"`
+}
+
+// AttemptList is the attempts at an object, or at listing the source, the
+// newest last.
+type AttemptList struct {
+	Attempts []work.Attempt `json:"attempts"`
+	Older    bool           `json:"older"` // there were more before these
 }
 
 // A Tally is a number of objects of one sort, with an example.
@@ -239,11 +248,12 @@ type retryJSON struct {
 	Fault    work.Fault `json:"fault,omitempty"`
 	Prefix   string     `json:"prefix,omitempty"`
 	Prefix64 []byte     `json:"prefix64,omitempty"`
+	DryRun   bool       `json:"dry_run,omitempty"`
 }
 
 // MarshalJSON implements json.Marshaler.
 func (r Retry) MarshalJSON() ([]byte, error) {
-	w := retryJSON{Fault: r.Fault}
+	w := retryJSON{Fault: r.Fault, DryRun: r.DryRun}
 	if work.IsText(r.Prefix) {
 		w.Prefix = r.Prefix
 	} else {
@@ -258,7 +268,7 @@ func (r *Retry) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &w); err != nil {
 		return err
 	}
-	*r = Retry{Fault: w.Fault, Prefix: w.Prefix}
+	*r = Retry{Fault: w.Fault, Prefix: w.Prefix, DryRun: w.DryRun}
 	if w.Prefix64 != nil {
 		r.Prefix = string(w.Prefix64)
 	}

@@ -8,11 +8,14 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 
 	"github.com/tranship/tranship/internal/work"
 )
 
-// Beat notes what agents say of themselves. The last word of each counts.
+// Beat notes what agents say of themselves. The last word of each counts. Jobs
+// of which bytes move have come on, though there may be no result for long: a
+// part on a slow link takes its time.
 func (l *Ledger) Beat(ctx context.Context, beats []work.Presence) error {
 	const query = `
 		INSERT INTO agents (
@@ -44,10 +47,45 @@ func (l *Ledger) Beat(ctx context.Context, beats []work.Presence) error {
 				return fmt.Errorf("of %s at %s: %w", p.Agent, p.Site, err)
 			}
 		}
-		return nil
+		return noteMoves(ctx, tx, beats)
 	})
 	if err != nil {
 		return fmt.Errorf("note a sign of life: %w", err)
+	}
+	return nil
+}
+
+// noteMoves notes of which jobs bytes move, every few seconds at most. An agent
+// that does not say which speaks for all of its site. A job that is locked is
+// coming on, or about to be looked at again.
+func noteMoves(ctx context.Context, tx *sqlx.Tx, beats []work.Presence) error {
+	const query = `
+		UPDATE jobs
+		SET moved_at = now()
+		WHERE id = ANY (ARRAY (
+			SELECT id
+			FROM jobs
+			WHERE state = 'running' AND (id = ANY ($1) OR site = ANY ($2))
+			AND (moved_at IS NULL OR moved_at <= now() - $3::bigint * interval '1 microsecond')
+			FOR NO KEY UPDATE SKIP LOCKED
+		))`
+	const every = 5 * time.Second
+
+	var jobs []int64
+	var sites []string
+	for _, p := range beats {
+		for _, id := range p.Moving {
+			jobs = append(jobs, int64(id))
+		}
+		if p.Moving == nil && p.Rate > 0 {
+			sites = append(sites, plain(p.Site))
+		}
+	}
+	if len(jobs)+len(sites) == 0 {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, query, pq.Array(jobs), pq.Array(sites), every.Microseconds()); err != nil {
+		return fmt.Errorf("note which jobs move: %w", err)
 	}
 	return nil
 }

@@ -36,13 +36,14 @@ type openItem struct {
 	kept    kept
 	agent   string
 	fault   work.Fault
-	reason  string // why it is dead
+	reason  string // why it is dead, or tried again
 }
 
 // A jobChange is what the results add to a job's counters.
 type jobChange struct {
 	planned, copied, skipped, failed, retries int64
 	plannedBytes, doneBytes, movedBytes       int64
+	came                                      bool // on: more became of it than that something is to be tried again
 }
 
 // newBatch returns a batch without rows.
@@ -160,9 +161,24 @@ func (b *batch) apply(r work.Result, decide decider) (bool, error) {
 		b.giveUp(row.upload, plain(r.Agent), *end)
 	}
 	if row.Kind != work.Abort { // whose job may be over and is not to change
-		b.change(row.Job).movedBytes += r.Moved
+		c := b.change(row.Job)
+		c.movedBytes += r.Moved
+		c.came = c.came || row.bringsOn(v)
 	}
 	return true, nil
+}
+
+// bringsOn reports whether a verdict brings the job on: it does not if
+// everything is only to be tried again.
+func (row *openItem) bringsOn(v work.Verdict) bool {
+	switch {
+	case v.State == work.Dead, v.Part != nil, v.Upload != nil:
+		return true
+	case row.Kind == work.Scan:
+		return v.Fault == ""
+	}
+	t := tallyOf(v.Outcomes)
+	return t.copied+t.skipped+t.failed > 0
 }
 
 // A kept is what is kept with a closed item: what became of its objects, or
@@ -189,9 +205,7 @@ func (b *batch) take(row *openItem, agent string, v work.Verdict) {
 	if v.State != work.Queued { // going on leaves it where it is: ready, if it was made ready again
 		row.State = v.State
 	}
-	if v.State == work.Dead {
-		row.fault, row.reason = v.Fault, work.Clip(plain(v.Error))
-	}
+	row.fault, row.reason = v.Fault, work.Clip(plain(v.Error))
 	if row.Kind == work.Scan {
 		row.item.Range.After = max(row.item.Range.After, v.Cursor)
 		b.report(row, v.Report)

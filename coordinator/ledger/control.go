@@ -108,9 +108,15 @@ func lockJob(ctx context.Context, tx *sqlx.Tx, id work.JobID) (work.JobState, er
 	return state, err
 }
 
-// setState changes the state of a job that is locked.
+// setState changes the state of a job that is locked. One that is let go on has
+// not stood still meanwhile: it was held.
 func setState(ctx context.Context, tx *sqlx.Tx, id work.JobID, state work.JobState) error {
-	_, err := tx.ExecContext(ctx, `UPDATE jobs SET state = $2 WHERE id = $1`, id, string(state))
+	const query = `
+		UPDATE jobs
+		SET state = $2, stalled = NULL, moved_at = CASE WHEN $2 = 'running' THEN now() ELSE moved_at END
+		WHERE id = $1`
+
+	_, err := tx.ExecContext(ctx, query, id, string(state))
 	return err
 }
 

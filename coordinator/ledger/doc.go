@@ -19,7 +19,7 @@
 //	              ▲                │  │  └─given up─▶ dead (a scan, a part, an abort)
 //	              ├───release──────┘  └─page of a scan─▶ queued
 //	              └───last part──── waiting (a finish)
-//	 a dead scan ──retry──▶ ready
+//	 a dead scan ──retry──▶ done, and another lists what it left
 //	 (waiting | ready | queued) ──cancel──▶ canceled
 //
 // A big object travels in parts, and each step is an item. The object itself

@@ -21,7 +21,7 @@ const jobColumns = `
 	j.submitted_by AS submittedby, j.created_at AS createdat, j.started_at AS begun, j.finished_at AS ended,
 	j.planned, j.copied, j.skipped, j.failed, j.open, j.retries,
 	j.planned_bytes AS plannedbytes, j.done_bytes AS donebytes, j.moved_bytes AS movedbytes,
-	j.report AS found,
+	j.report AS found, CASE WHEN j.state = 'running' THEN j.stalled END AS stands,
 	EXISTS (SELECT FROM items i WHERE i.job_id = j.id AND i.state = 'ready' AND i.kind = 'scan')
 	OR EXISTS (SELECT FROM items i WHERE i.job_id = j.id AND i.state = 'queued' AND i.kind = 'scan') AS scanning`
 
@@ -30,6 +30,7 @@ type jobRow struct {
 	work.Job
 	Choices []byte // Options
 	Found   []byte // Report
+	Stands  []byte // Stalled
 	Begun   sql.NullTime
 	Ended   sql.NullTime
 }
@@ -43,6 +44,12 @@ func (r jobRow) job() (work.Job, error) {
 		if err := json.Unmarshal(r.Found, &j.Report); err != nil {
 			return work.Job{}, fmt.Errorf("read the report of job %d: %w", j.ID, err)
 		}
+	}
+	if r.Stands != nil {
+		if err := json.Unmarshal(r.Stands, &j.Stalled); err != nil {
+			return work.Job{}, fmt.Errorf("read why job %d is stalled: %w", j.ID, err)
+		}
+		j.Stalled.Job = j.ID
 	}
 	j.CreatedAt = j.CreatedAt.UTC()
 	j.StartedAt, j.FinishedAt = timeOf(r.Begun), timeOf(r.Ended)

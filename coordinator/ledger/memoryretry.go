@@ -38,7 +38,7 @@ func (m *Memory) retrySome(now time.Time, q work.RetryQuery, who string, first b
 	}
 	var scans int64
 	if first && q.Fault == "" && q.Prefix == "" {
-		scans = j.reviveScans(now)
+		scans = m.reviveScans(now, j)
 	}
 	failed := j.takeFailures(q)
 	objects = int64(len(failed))
@@ -58,18 +58,19 @@ func (m *Memory) retrySome(now time.Time, q work.RetryQuery, who string, first b
 	return objects, nil
 }
 
-// reviveScans makes dead scans ready again, each to go on where it stood.
-func (j *memoryJob) reviveScans(now time.Time) (n int64) {
+// reviveScans has what dead scans left of their ranges listed by new ones.
+func (m *Memory) reviveScans(now time.Time, j *memoryJob) int64 {
+	var fresh []newRow
 	for _, it := range j.items {
 		if it.state != work.Dead || it.kind != work.Scan {
 			continue
 		}
-		it.state, it.attempt, it.notBefore = work.Ready, 1, now
-		it.fault, it.reason, it.agent = "", "", ""
-		it.lookedAt, it.doneAt = time.Time{}, time.Time{}
-		n++
+		it.state = work.Done
+		left := *it.span
+		fresh = append(fresh, newRow{item: work.NewItem{Kind: work.Scan, Attempt: 1, Range: &left}, job: j.ID, site: it.site, parent: it.id})
 	}
-	return n
+	m.insert(now, fresh)
+	return int64(len(fresh))
 }
 
 // takeFailures removes some failures that the query selects and returns them

@@ -1,7 +1,9 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,6 +41,38 @@ func (l *Ledger) Retry(ctx context.Context, q work.RetryQuery, who string) (obje
 		}
 		objects += n
 	}
+}
+
+// Retryable returns what Retry would take up of a job, and changes nothing:
+// failed objects, and ranges that could not be listed. Its errors are those of
+// Retry.
+func (l *Ledger) Retryable(ctx context.Context, q work.RetryQuery) (objects, ranges int64, err error) {
+	const query = `
+		SELECT j.state,
+			(SELECT count(*) FROM failures WHERE job_id = j.id AND ($2 = '' OR fault = $2)
+				AND substring(key FOR octet_length($3::bytea)) = $3::bytea) AS objects,
+			(SELECT count(*) FROM items WHERE job_id = j.id AND state = 'dead' AND kind = 'scan') AS ranges
+		FROM jobs j
+		WHERE j.id = $1`
+
+	var row struct {
+		State           work.JobState
+		Objects, Ranges int64
+	}
+	err = l.db.GetContext(ctx, &row, query, q.Job, string(q.Fault), []byte(q.Prefix))
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		err = work.ErrNoJob
+	case err == nil && row.State == work.Canceled:
+		err = fmt.Errorf("%w: it is %s", work.ErrState, row.State)
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("count what could be retried of job %d: %w", q.Job, err)
+	}
+	if q.Fault != "" || q.Prefix != "" {
+		row.Ranges = 0
+	}
+	return row.Objects, row.Ranges, nil
 }
 
 // retrySome takes up some failures up to the one called last. The first step
@@ -92,19 +126,36 @@ func retryNote(q work.RetryQuery, objects, scans int64) string {
 	return note
 }
 
-// reviveScans makes dead scans ready again, each to go on where it stood.
+// reviveScans has what dead scans left of their ranges listed by new ones. Why
+// they died stays to be read.
 func reviveScans(ctx context.Context, tx *sqlx.Tx, job work.JobID) (int64, error) {
 	const query = `
 		UPDATE items
-		SET state = 'ready', attempt = 1, not_before = now(), fault = '', error = '', agent = '',
-			queued_at = NULL, looked_at = NULL, done_at = NULL
-		WHERE job_id = $1 AND state = 'dead' AND kind = 'scan'`
+		SET state = 'done'
+		WHERE job_id = $1 AND state = 'dead' AND kind = 'scan'
+		RETURNING id, site, spec`
 
-	res, err := tx.ExecContext(ctx, query, job)
-	if err != nil {
+	var dead []givenUpScan
+	if err := tx.SelectContext(ctx, &dead, query, job); err != nil {
 		return 0, err
 	}
-	return res.RowsAffected()
+	slices.SortFunc(dead, func(a, b givenUpScan) int { return cmp.Compare(a.ID, b.ID) })
+	fresh := make([]newRow, len(dead))
+	for i, d := range dead {
+		left := new(work.Range)
+		if err := json.Unmarshal(d.Spec, left); err != nil {
+			return 0, fmt.Errorf("read the range of item %d: %w", d.ID, err)
+		}
+		fresh[i] = newRow{item: work.NewItem{Kind: work.Scan, Attempt: 1, Range: left}, job: job, site: d.Site, parent: d.ID}
+	}
+	return int64(len(dead)), insertItems(ctx, tx, fresh)
+}
+
+// A givenUpScan is a scan that was given up.
+type givenUpScan struct {
+	ID   work.ItemID
+	Site string
+	Spec []byte
 }
 
 // retryBatch bounds the failures that one transaction takes up.
@@ -262,6 +313,7 @@ func reopen(ctx context.Context, tx *sqlx.Tx, job work.JobID, objects int64) err
 	const query = `
 		UPDATE jobs
 		SET failed = failed - $2, retries = retries + $2, error = '', checked_at = NULL, finished_at = NULL,
+			moved_at = now(), stalled = NULL,
 			state = CASE WHEN state = 'paused' THEN state ELSE 'running' END
 		WHERE id = $1`
 

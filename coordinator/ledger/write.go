@@ -232,15 +232,15 @@ func (b *batch) updateJobs(ctx context.Context, tx *sqlx.Tx) error {
 	const query = `
 		WITH remarked AS (` + addRemarks + `)
 		UPDATE jobs j
-		SET started_at = coalesce(j.started_at, now()), moved_at = now(),
+		SET started_at = coalesce(j.started_at, now()), moved_at = CASE WHEN u.came THEN now() ELSE j.moved_at END,
 			planned = j.planned + u.planned, copied = j.copied + u.copied, skipped = j.skipped + u.skipped,
 			failed = j.failed + u.failed, retries = j.retries + u.retries,
 			planned_bytes = j.planned_bytes + u.planned_bytes, done_bytes = j.done_bytes + u.done_bytes,
 			moved_bytes = j.moved_bytes + u.moved_bytes
 		FROM unnest(
 			$6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[],
-			$12::bigint[], $13::bigint[], $14::bigint[])
-		AS u (id, planned, copied, skipped, failed, retries, planned_bytes, done_bytes, moved_bytes)
+			$12::bigint[], $13::bigint[], $14::bigint[], $15::boolean[])
+		AS u (id, planned, copied, skipped, failed, retries, planned_bytes, done_bytes, moved_bytes, came)
 		WHERE j.id = u.id`
 
 	if len(b.jobs) == 0 {
@@ -248,6 +248,7 @@ func (b *batch) updateJobs(ctx context.Context, tx *sqlx.Tx) error {
 	}
 	ids := slices.SortedFunc(maps.Keys(b.jobs), func(a, b work.JobID) int { return cmp.Compare(a, b) })
 	var cols [9][]int64
+	var came []bool
 	for _, id := range ids {
 		c := b.jobs[id]
 		for i, n := range []int64{
@@ -255,12 +256,13 @@ func (b *batch) updateJobs(ctx context.Context, tx *sqlx.Tx) error {
 		} {
 			cols[i] = append(cols[i], n)
 		}
+		came = append(came, c.came)
 	}
 	args := b.remarkArgs()
 	for i := range cols {
 		args = append(args, pq.Array(cols[i]))
 	}
-	_, err := tx.ExecContext(ctx, query, args...)
+	_, err := tx.ExecContext(ctx, query, append(args, pq.Array(came))...)
 	return err
 }
 

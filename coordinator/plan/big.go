@@ -62,7 +62,7 @@ func (p Planner) part(item work.Item, r work.Result) work.Verdict {
 	case spent(r.Fault, item.Attempt, item.Options.MaxAttempts):
 		return deadPart(item, r.Fault, exhausted(r.Error, r.Fault, item.Attempt))
 	}
-	return work.Verdict{State: work.Done, Items: []work.NewItem{{
+	return work.Verdict{State: work.Done, Fault: r.Fault, Error: r.Error, Items: []work.NewItem{{
 		Kind: work.Part, Attempt: next(r.Fault, item.Attempt), Delay: p.delay(r.Fault, item.Attempt), N: item.N,
 	}}}
 }
@@ -134,7 +134,7 @@ func (p Planner) abort(item work.Item, r work.Result) work.Verdict {
 	case spent(r.Fault, item.Attempt, item.Options.MaxAttempts):
 		return work.Verdict{State: work.Dead, Fault: r.Fault, Error: exhausted(r.Error, r.Fault, item.Attempt)}
 	}
-	return work.Verdict{State: work.Done, Items: []work.NewItem{{
+	return work.Verdict{State: work.Done, Fault: r.Fault, Error: r.Error, Items: []work.NewItem{{
 		Kind: work.Abort, Attempt: next(r.Fault, item.Attempt), Delay: p.delay(r.Fault, item.Attempt),
 	}}}
 }

@@ -125,8 +125,9 @@ func TestDecidePart(t *testing.T) {
 	dead := func(f work.Fault, text string) work.Verdict {
 		return work.Verdict{State: work.Dead, Fault: f, Error: text}
 	}
-	again := func(attempt int, d time.Duration) work.Verdict {
-		return work.Verdict{State: work.Done, Items: []work.NewItem{{Kind: work.Part, Attempt: attempt, Delay: d, N: 2}}}
+	again := func(attempt int, d time.Duration, f work.Fault, text string) work.Verdict {
+		return work.Verdict{State: work.Done, Fault: f, Error: text,
+			Items: []work.NewItem{{Kind: work.Part, Attempt: attempt, Delay: d, N: 2}}}
 	}
 	tests := []struct {
 		name    string
@@ -135,12 +136,12 @@ func TestDecidePart(t *testing.T) {
 		want    work.Verdict
 	}{
 		{"stored", 1, work.Result{Part: part}, work.Verdict{State: work.Done, Part: part}},
-		{"passing", 1, work.Result{Fault: work.Transient, Error: "no"}, again(2, 2*time.Second)},
-		{"corrupt", 2, work.Result{Fault: work.Corrupt, Error: "no"}, again(3, 4*time.Second)},
-		{"no part", 1, work.Result{}, again(2, 5*time.Second)},
-		{"another part", 1, work.Result{Part: &work.StoredPart{N: 1, Tag: "t"}}, again(2, 5*time.Second)},
+		{"passing", 1, work.Result{Fault: work.Transient, Error: "no"}, again(2, 2*time.Second, work.Transient, "no")},
+		{"corrupt", 2, work.Result{Fault: work.Corrupt, Error: "no"}, again(3, 4*time.Second, work.Corrupt, "no")},
+		{"no part", 1, work.Result{}, again(2, 5*time.Second, work.Internal, "agent reported another part than 2")},
+		{"another part", 1, work.Result{Part: &work.StoredPart{N: 1, Tag: "t"}}, again(2, 5*time.Second, work.Internal, "agent reported another part than 2")},
 		{"exhausted", 3, work.Result{Fault: work.Corrupt, Error: "no"}, dead(work.Corrupt, "part 2: after 3 attempts: no")},
-		{"throttled", 3, work.Result{Fault: work.Throttled, Error: "no"}, again(3, 40*time.Second)},
+		{"throttled", 3, work.Result{Fault: work.Throttled, Error: "no"}, again(3, 40*time.Second, work.Throttled, "no")},
 		{"denied", 1, work.Result{Fault: work.Denied, Error: "no"}, dead(work.Denied, "part 2: no")},
 		{"changed", 1, work.Result{Fault: work.SrcChanged, Error: "no"}, dead(work.SrcChanged, "part 2: no")},
 		{"upload gone", 1, work.Result{Fault: work.Transient, Error: "no", Gone: true}, dead(work.Transient, "part 2: no")},
@@ -240,7 +241,7 @@ func TestDecideAbort(t *testing.T) {
 	}{
 		{1, "", work.Verdict{State: work.Done}},
 		{1, work.NotFound, work.Verdict{State: work.Done}},
-		{1, work.Throttled, work.Verdict{State: work.Done, Items: []work.NewItem{{Kind: work.Abort, Attempt: 1, Delay: 10 * time.Second}}}},
+		{1, work.Throttled, work.Verdict{State: work.Done, Fault: work.Throttled, Error: "no", Items: []work.NewItem{{Kind: work.Abort, Attempt: 1, Delay: 10 * time.Second}}}},
 		{3, work.Transient, work.Verdict{State: work.Dead, Fault: work.Transient, Error: "after 3 attempts: no"}},
 		{1, work.Denied, work.Verdict{State: work.Dead, Fault: work.Denied, Error: "no"}},
 	}

@@ -133,7 +133,7 @@ func (p Planner) scanFailed(item work.Item, f work.Fault, text string) work.Verd
 		return work.Verdict{State: work.Dead, Cursor: item.Range.After, Fault: f, Error: exhausted(text, f, item.Attempt)}
 	}
 	left := *item.Range
-	return work.Verdict{State: work.Done, Cursor: left.After, Items: []work.NewItem{{
+	return work.Verdict{State: work.Done, Cursor: left.After, Fault: f, Error: text, Items: []work.NewItem{{
 		Kind: work.Scan, Attempt: next(f, item.Attempt), Delay: p.delay(f, item.Attempt), Range: &left,
 	}}}
 }

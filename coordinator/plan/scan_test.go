@@ -130,10 +130,11 @@ func TestSkippedObjectsAreBornDone(t *testing.T) {
 
 func TestDecideFailedScan(t *testing.T) {
 	t.Parallel()
-	again := func(attempt int, d time.Duration) work.Verdict {
-		return work.Verdict{State: work.Done, Cursor: "c", Items: []work.NewItem{
+	again := func(attempt int, d time.Duration, f work.Fault, text string) work.Verdict {
+		return work.Verdict{State: work.Done, Cursor: "c", Fault: f, Error: text, Items: []work.NewItem{
 			{Kind: work.Scan, Attempt: attempt, Delay: d, Range: &work.Range{After: "c", Upto: "m"}}}}
 	}
+	defect := func(text string) work.Verdict { return again(2, 5*time.Second, work.Internal, "agent "+text) }
 	dead := func(f work.Fault, text string) work.Verdict {
 		return work.Verdict{State: work.Dead, Cursor: "c", Fault: f, Error: text}
 	}
@@ -144,21 +145,21 @@ func TestDecideFailedScan(t *testing.T) {
 		result  work.Result
 		want    work.Verdict
 	}{
-		{"passing", 1, work.Result{Fault: work.Transient, Error: "no"}, again(2, 2*time.Second)},
-		{"throttled", 2, work.Result{Fault: work.Throttled, Error: "no"}, again(2, 20*time.Second)}, // it costs no attempt
-		{"throttled at the last attempt", 3, work.Result{Fault: work.Throttled, Error: "no"}, again(3, 40*time.Second)},
+		{"passing", 1, work.Result{Fault: work.Transient, Error: "no"}, again(2, 2*time.Second, work.Transient, "no")},
+		{"throttled", 2, work.Result{Fault: work.Throttled, Error: "no"}, again(2, 20*time.Second, work.Throttled, "no")}, // it costs no attempt
+		{"throttled at the last attempt", 3, work.Result{Fault: work.Throttled, Error: "no"}, again(3, 40*time.Second, work.Throttled, "no")},
 		{"exhausted", 3, work.Result{Fault: work.Transient, Error: "no"}, dead(work.Transient, "after 3 attempts: no")},
 		{"denied", 1, work.Result{Fault: work.Denied, Error: "no"}, dead(work.Denied, "no")},
-		{"no page", 1, work.Result{}, again(2, 5*time.Second)},
-		{"no end", 1, page(work.Page{Range: work.Range{After: "c"}, Found: found("d")}), again(2, 5*time.Second)},
-		{"disorder", 1, page(work.Page{Range: work.Range{After: "c", Upto: "g"}, Found: found("e d")}), again(2, 5*time.Second)},
-		{"twice", 1, page(work.Page{Range: work.Range{After: "c", Upto: "g"}, Found: found("e e")}), again(2, 5*time.Second)},
-		{"before the page", 1, page(work.Page{Range: work.Range{After: "c", Upto: "g"}, Found: found("c e")}), again(2, 5*time.Second)},
-		{"behind the page", 1, page(work.Page{Range: work.Range{After: "c", Upto: "g"}, Found: found("d h")}), again(2, 5*time.Second)},
-		{"behind the item", 1, page(work.Page{Range: work.Range{After: "c"}, Last: true, Found: found("d n")}), again(2, 5*time.Second)},
-		{"page behind the item", 1, page(work.Page{Range: work.Range{After: "c", Upto: "n"}, Found: found("d")}), again(2, 5*time.Second)},
+		{"no page", 1, work.Result{}, defect("reported a scan without a page")},
+		{"no end", 1, page(work.Page{Range: work.Range{After: "c"}, Found: found("d")}), defect("reported a page after c that ends nowhere")},
+		{"disorder", 1, page(work.Page{Range: work.Range{After: "c", Upto: "g"}, Found: found("e d")}), defect("listed d out of order or outside of its page")},
+		{"twice", 1, page(work.Page{Range: work.Range{After: "c", Upto: "g"}, Found: found("e e")}), defect("listed e out of order or outside of its page")},
+		{"before the page", 1, page(work.Page{Range: work.Range{After: "c", Upto: "g"}, Found: found("c e")}), defect("listed c out of order or outside of its page")},
+		{"behind the page", 1, page(work.Page{Range: work.Range{After: "c", Upto: "g"}, Found: found("d h")}), defect("listed h out of order or outside of its page")},
+		{"behind the item", 1, page(work.Page{Range: work.Range{After: "c"}, Last: true, Found: found("d n")}), defect("listed n out of order or outside of its page")},
+		{"page behind the item", 1, page(work.Page{Range: work.Range{After: "c", Upto: "n"}, Found: found("d")}), defect("reported a page up to n of a scan up to m")},
 		{"negative size", 1, page(work.Page{Range: work.Range{After: "c", Upto: "g"},
-			Found: []work.Found{{Object: work.Object{Key: "d", Size: -1}}}}), again(2, 5*time.Second)},
+			Found: []work.Found{{Object: work.Object{Key: "d", Size: -1}}}}), defect("listed d with size -1")},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

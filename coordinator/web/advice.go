@@ -14,7 +14,6 @@ import (
 const (
 	agentSilent = 20 * time.Second // agents are heard from every few seconds
 	agentLost   = time.Hour        // an agent silent for longer was taken away, not lost
-	jobStalled  = 5 * time.Minute
 )
 
 // adviceOn says what each fault means and what to do about it.
@@ -32,11 +31,12 @@ var adviceOn = map[work.Fault]string{
 
 // A notice is something that needs a person, and what that person can do.
 type notice struct {
-	Bad  bool // else it can wait
-	Text string
-	Do   string
-	CLI  string // a command that helps; may be empty
-	Href string // where to look; may be empty
+	Bad   bool // else it can wait
+	Stall bool // a job stands still
+	Text  string
+	Do    string
+	CLI   string // a command that helps; may be empty
+	Href  string // where to look; may be empty
 }
 
 // attention lists what needs a person, the most urgent first: pure, so that it
@@ -51,9 +51,9 @@ func attention(failing []string, open, ended []jobRow, agents []agentRow, now ti
 			Do: "Jobs wait and go on by themselves once it does.", CLI: "journalctl -u tranship-coordinator"})
 	}
 	list = append(list, unmanned(open, agents)...)
+	list = append(list, stalls(open, now)...)
 	list = append(list, troubled(agents)...)
 	list = append(list, silent(agents, now)...)
-	list = append(list, stalls(open, agents)...)
 	for _, j := range open {
 		if j.Failed > 0 {
 			list = append(list, notice{Text: fmt.Sprintf("%s: %s given up so far.", j.Label(), objectsText(j.Failed)),
@@ -90,27 +90,24 @@ func unmanned(open []jobRow, agents []agentRow) []notice {
 			manned[a.Site] = true
 		}
 	}
-	waiting := map[string][]string{}
+	waiting := map[string][]jobRow{}
 	var sites []string
 	for _, j := range open {
-		if j.State != work.Running || manned[j.Site] {
-			continue
+		if j.State != work.Running || manned[j.Site] || j.Stalled != nil && j.Stalled.Cause == work.StallNoAgent {
+			continue // of a stalled one it is said below
 		}
 		if waiting[j.Site] == nil {
 			sites = append(sites, j.Site)
 		}
-		waiting[j.Site] = append(waiting[j.Site], j.ID.String())
+		waiting[j.Site] = append(waiting[j.Site], j)
 	}
 	slices.Sort(sites)
 	var list []notice
 	for _, site := range sites {
 		jobs := waiting[site]
-		text := "Job " + jobs[0] + " waits"
+		text := "Job " + jobs[0].ID.String() + " waits"
 		if len(jobs) > 1 {
-			text = "Jobs " + strings.Join(jobs[:min(len(jobs), 5)], ", ") + " wait"
-			if len(jobs) > 5 {
-				text = strconv.Itoa(len(jobs)) + " jobs wait"
-			}
+			text = jobsText(jobs) + " wait"
 		}
 		list = append(list, notice{Bad: true, Text: fmt.Sprintf("%s: no agent takes work at site %q.", text, site),
 			Do: fmt.Sprintf("Start an agent that has site: %s in its configuration.", site), CLI: "tranship agent", Href: "/agents"})
@@ -167,39 +164,50 @@ func silent(agents []agentRow, now time.Time) []notice {
 	return []notice{{Text: text, Do: do, CLI: "journalctl -u tranship-agent", Href: "/agents"}}
 }
 
-// stalls lists running jobs of which nothing has finished for long, although
-// there are agents and none of them moves anything.
-func stalls(open []jobRow, agents []agentRow) []notice {
-	takes, moves := map[string]bool{}, map[string]bool{}
-	for _, a := range agents {
-		takes[a.Site] = takes[a.Site] || a.Takes()
-		moves[a.Site] = moves[a.Site] || a.Takes() && (a.Rate > 0 || a.Streams > 0)
+// stalls lists jobs that stand still, those for the same reason together.
+func stalls(open []jobRow, now time.Time) []notice {
+	together := map[string][]jobRow{}
+	var reasons []string
+	for _, j := range open {
+		if j.Stalled == nil {
+			continue
+		}
+		if together[j.Stalled.Why] == nil {
+			reasons = append(reasons, j.Stalled.Why)
+		}
+		together[j.Stalled.Why] = append(together[j.Stalled.Why], j)
 	}
 	var list []notice
-	for _, j := range open {
-		if j.State == work.Running && takes[j.Site] && !moves[j.Site] && j.Stalled >= jobStalled {
-			list = append(list, notice{Bad: true, Text: fmt.Sprintf("%s: nothing has finished for %s.", j.Label(), durationText(j.Stalled)),
-				Do: "Its items are tried again with longer and longer pauses. Look at the agents' logs for the reason.", Href: j.Href})
+	for _, why := range reasons {
+		jobs := together[why]
+		first := jobs[0]
+		who := first.Label() + " is stalled"
+		if len(jobs) > 1 {
+			who = jobsText(jobs) + " are stalled"
 		}
+		for _, j := range jobs {
+			if j.Stalled.Since.Before(first.Stalled.Since) {
+				first = j
+			}
+		}
+		since := when(first.Stalled.Since, now)
+		list = append(list, notice{Bad: !first.Stalled.Waits(), Stall: true, Href: first.Href,
+			Text: fmt.Sprintf("%s, nothing has moved since %s (%s): %s.", who, since.Stamp, since.Ago, clean(why)),
+			Do:   clean(first.Stalled.Next), CLI: "tranship job show " + first.ID.String()})
 	}
 	return list
 }
 
-// stalled returns for how long nothing of the job has finished.
-func stalled(j work.Job, samples []work.Sample, now time.Time) time.Duration {
-	if j.State != work.Running || len(samples) == 0 {
-		return 0
+// jobsText names several jobs.
+func jobsText(jobs []jobRow) string {
+	if len(jobs) > 5 {
+		return strconv.Itoa(len(jobs)) + " jobs"
 	}
-	since := samples[0].At
-	for i := 1; i < len(samples); i++ {
-		if samples[i].Objects > samples[i-1].Objects {
-			since = samples[i].At
-		}
+	names := make([]string, len(jobs))
+	for i, j := range jobs {
+		names[i] = j.ID.String()
 	}
-	if j.Copied+j.Skipped+j.Failed > samples[len(samples)-1].Objects {
-		return 0
-	}
-	return now.Sub(since)
+	return "Jobs " + strings.Join(names, ", ")
 }
 
 func objectsText(n int64) string {

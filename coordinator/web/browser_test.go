@@ -216,6 +216,7 @@ func TestBrowser(t *testing.T) {
 		{"job-incomplete", "/jobs/4", "#progress", "91,214"},
 		{"job-failed", "/jobs/2", "#head", "folder is not there"},
 		{"failures", "/jobs/7/failures", "main", `"eu/\u202egpj.exe#3"`},
+		{"attempts", "/jobs/7/attempts?key=bad%00key%FF%232", "main", "part 3: put originals"},
 		{"agents", "/agents", "#agents", "the credentials have expired"},
 		{"problems", "/problems", "main", "idempotency_key_reused"},
 	}

@@ -52,6 +52,19 @@ func TestCodesAreDescribed(t *testing.T) {
 	}
 }
 
+// TestStallCausesAreDescribed keeps the causes of stalls and the OpenAPI file
+// equal.
+func TestStallCausesAreDescribed(t *testing.T) {
+	t.Parallel()
+	var described []work.StallCause
+	for _, v := range spec(t).Components.Schemas["Stall"].Value.Properties["cause"].Value.Enum {
+		described = append(described, work.StallCause(v.(string)))
+	}
+	if !slices.Equal(described, work.StallCauses()) {
+		t.Errorf("causes are %v, described are %v", work.StallCauses(), described)
+	}
+}
+
 // TestFaultsHaveAdvice keeps the page from being silent about a fault.
 func TestFaultsHaveAdvice(t *testing.T) {
 	t.Parallel()
@@ -97,7 +110,7 @@ func TestContract(t *testing.T) {
 	}
 	rest, err := c.Jobs(ctx, work.Running, api.Page{Limit: 2, Cursor: list.Next})
 	must("jobs, second page", err)
-	if len(rest.Jobs) != 1 || rest.Jobs[0].ID != 6 || rest.Next != "" {
+	if len(rest.Jobs) != 1 || rest.Jobs[0].ID != 6 || rest.Next != "" || rest.Jobs[0].Stalled == nil || rest.Jobs[0].Stalled.Ready != 10 {
 		t.Errorf("second page of running jobs: %+v", rest)
 	}
 	j, err := c.Pause(ctx, 7)
@@ -167,6 +180,14 @@ func useEvidence(t *testing.T, b *bench) {
 	if open, err := c.Objects(ctx, work.ObjectQuery{Job: 7, Open: true}); err != nil || len(open.Objects) != 20 || open.Objects[0].Outcome != "" {
 		t.Errorf("open objects: %d, %v", len(open.Objects), err)
 	}
+	attempts, err := c.Attempts(ctx, work.AttemptQuery{Job: 7, Key: "bad\x00key\xff#2", Limit: 3})
+	if err != nil || len(attempts.Attempts) != 3 || !attempts.Older || attempts.Attempts[2].Fault != work.Denied {
+		t.Errorf("the last attempts at a key of any bytes: %+v, %v", attempts, err)
+	}
+	attempts, err = c.Attempts(ctx, work.AttemptQuery{Job: 2, Listing: true})
+	if err != nil || len(attempts.Attempts) != 2 || attempts.Older || attempts.Attempts[1].Range.After != "m\xff" {
+		t.Errorf("attempts to list the source: %+v, %v", attempts, err)
+	}
 	tallies, err := c.Tallies(ctx, 7)
 	if err != nil || len(tallies.Failures) != 3 || tallies.Failures[0].Count != 30 || tallies.Skips[0].Key != "eu/0100.jpg" ||
 		tallies.Dropped[0].Name != "tags" || tallies.Dropped[0].Count != 41007 || len(tallies.Proofs) != 4 || tallies.Proofs[3].Name != "size" {
@@ -188,9 +209,17 @@ func useEvidence(t *testing.T, b *bench) {
 	if err != nil || len(agents) != 5 || agents[0].Agent != "hub-2" {
 		t.Errorf("agents: %+v, %v", agents, err)
 	}
-	which := api.Retry{Fault: work.Unsupported, Prefix: "bad\x00key\xff"}
+	which := api.Retry{Fault: work.Unsupported, Prefix: "bad\x00key\xff", DryRun: true}
 	checkRequest(t, "Retry", which)
 	again, err := c.Retry(ctx, 7, which)
+	if err != nil || again.Objects != 1 || again.Job.Failed != 37 {
+		t.Errorf("would retry: %+v, %v", again, err)
+	}
+	if again, err = c.Retry(ctx, 2, api.Retry{DryRun: true}); err != nil || again.Objects != 0 || again.Ranges != 1 || again.Job.State != work.JobFailed {
+		t.Errorf("would list again: %+v, %v", again, err)
+	}
+	which.DryRun = false
+	again, err = c.Retry(ctx, 7, which)
 	if err != nil || again.Objects != 1 || again.Job.Failed != 36 {
 		t.Errorf("retried: %+v, %v", again, err)
 	}

@@ -294,7 +294,11 @@ func atWork() *fake {
 		work.Counts{Planned: 5120, Copied: 2100, Open: 3020, PlannedBytes: 40960 * gib, DoneBytes: 16400 * gib, MovedBytes: 16402 * gib})
 	job(6, "logs", "s3://logs/app/", "s3://logs-eu/app/?region=eu-central-1", work.Running, 8*time.Minute, 0,
 		work.Counts{Planned: 2408, Open: 2408, PlannedBytes: 3 * gib})
-	f.change(6, func(j *work.Job) { j.Site, j.Scanning = "gcp-europe-west4", true })
+	f.change(6, func(j *work.Job) {
+		j.Site, j.Scanning = "gcp-europe-west4", true
+		j.Stalled = &work.Stall{Since: j.CreatedAt, Ready: 10, Cause: work.StallNoAgent, Next: "Start an agent there.",
+			Why: "no agent is at site gcp-europe-west4; the last one, west-1, was heard from at 2026-01-05 11:49:00 UTC"}
+	})
 	job(7, "product images", "s3://shop-images/originals/?region=eu-west-1", "gs://shop-images-eu/originals/", work.Running, 42*time.Minute, 0,
 		work.Counts{Planned: 250000, Copied: 151210, Skipped: 12400, Failed: 37, Open: 86353, Retries: 412,
 			PlannedBytes: 402 * gib, DoneBytes: 263 * gib, MovedBytes: 246 * gib})

@@ -30,6 +30,7 @@ type faultGroup struct {
 type failureRow struct {
 	work.Failure
 	When moment
+	Href string // of its attempts
 }
 
 // An eventRow is an event as a table shows it.
@@ -42,6 +43,7 @@ type eventRow struct {
 type objectRow struct {
 	work.ObjectRow
 	When moment
+	Href string // of its attempts
 }
 
 type jobView struct {
@@ -71,7 +73,7 @@ func (s *site) jobPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	p := Estimate(j, samples, s.now())
-	v := jobView{Job: s.row(api.Job{Job: j, Progress: &p}, samples), Charts: charts(samples)}
+	v := jobView{Job: s.row(api.Job{Job: j, Progress: &p}), Charts: charts(samples)}
 	if err := s.fillEvidence(ctx, &v); err != nil {
 		return err
 	}
@@ -84,7 +86,7 @@ func (s *site) jobPage(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		v.Notices = attention(s.failing(ctx), []jobRow{v.Job}, nil, agents, s.now())
-		v.Notices = slices.DeleteFunc(v.Notices, func(n notice) bool { return !n.Bad })
+		v.Notices = slices.DeleteFunc(v.Notices, func(n notice) bool { return !n.Bad && !n.Stall })
 	}
 	return s.render(w, r, http.StatusOK, "job.html",
 		view{Title: v.Job.Label(), Nav: "jobs", Stream: "/v1/events?job=" + id.String(), Moving: j.State.Open(), Page: v})
@@ -126,7 +128,7 @@ func (s *site) fillEvidence(ctx context.Context, v *jobView) error {
 func (s *site) failureRows(rows []work.Failure) []failureRow {
 	out := make([]failureRow, 0, len(rows))
 	for _, f := range rows {
-		out = append(out, failureRow{f, when(f.At, s.now())})
+		out = append(out, failureRow{f, when(f.At, s.now()), attemptsHref(f.Job, f.Key)})
 	}
 	return out
 }
@@ -167,6 +169,8 @@ type listView struct {
 	Newest   string
 	Next     string
 	CLI      string
+	Retry    string // where to retry such failures; empty: the job cannot
+	RetryCLI string
 }
 
 // listed returns what a page of a listing has beside its rows.
@@ -198,6 +202,10 @@ func (s *site) failuresPage(w http.ResponseWriter, r *http.Request) error {
 		v.Filters = append(v.Filters, string(f))
 	}
 	v.CLI = cli("tranship job failures "+j.ID.String(), "--fault", v.Filter, "--prefix", v.Prefix)
+	if len(rows) > 0 && j.State != work.Canceled {
+		v.Retry = "/jobs/" + j.ID.String() + "/retry?" + url.Values{"fault": {v.Filter}, "prefix": {v.Prefix}}.Encode()
+		v.RetryCLI = cli("tranship job retry "+j.ID.String(), "--fault", v.Filter, "--prefix", v.Prefix)
+	}
 	return s.render(w, r, http.StatusOK, "failures.html",
 		view{Title: "Failures of job " + j.ID.String(), Nav: "jobs", Page: v})
 }
@@ -219,7 +227,7 @@ func (s *site) objectsPage(w http.ResponseWriter, r *http.Request) error {
 	v.Filter = r.URL.Query().Get("outcome")
 	v.Filters = []string{string(work.Copied), string(work.Skipped), string(work.Failed), string(openObjects)}
 	for _, o := range rows {
-		v.Objects = append(v.Objects, objectRow{o, when(o.At, s.now())})
+		v.Objects = append(v.Objects, objectRow{o, when(o.At, s.now()), attemptsHref(o.Job, o.Key)})
 	}
 	v.CLI = cli("tranship job objects "+j.ID.String(), "--outcome", string(q.Outcome), "--prefix", v.Prefix)
 	if q.Open {
@@ -288,7 +296,8 @@ func (s *site) press(command func(context.Context, work.JobID, string) (work.Job
 	}
 }
 
-// pressRetry tries the failures again, of one fault if the form names one.
+// pressRetry tries the failures again: of one fault and below one prefix, if
+// the form or its address names them. The address can say any bytes.
 func (s *site) pressRetry(w http.ResponseWriter, r *http.Request) error {
 	id, err := readJobID(r)
 	if err != nil {
@@ -297,11 +306,12 @@ func (s *site) pressRetry(w http.ResponseWriter, r *http.Request) error {
 	if err := r.ParseForm(); err != nil {
 		return api.NewProblem(api.BadRequest, "the form cannot be read")
 	}
-	fault := work.Fault(r.PostForm.Get("fault"))
+	fault := work.Fault(r.Form.Get("fault"))
 	if fault != "" && !slices.Contains(work.Faults(), fault) {
 		return api.NewProblem(api.Invalid, "the form names an unknown fault")
 	}
-	if _, err := s.Commander.Retry(r.Context(), work.RetryQuery{Job: id, Fault: fault}, onPage); err != nil {
+	q := work.RetryQuery{Job: id, Fault: fault, Prefix: r.Form.Get("prefix")}
+	if _, err := s.Commander.Retry(r.Context(), q, onPage); err != nil {
 		return s.refused(r.Context(), id, "retried", err)
 	}
 	http.Redirect(w, r, "/jobs/"+id.String(), http.StatusSeeOther)

@@ -161,7 +161,7 @@ func (s *site) refused(ctx context.Context, id work.JobID, done string, err erro
 	return api.NewProblem(api.JobState, fmt.Sprintf("job %s is %s and cannot be %s", id, job.State, done))
 }
 
-var retryFields = fields{"fault": nil, "prefix": nil, "prefix64": nil}
+var retryFields = fields{"fault": nil, "prefix": nil, "prefix64": nil, "dry_run": nil}
 
 func (s *site) retryJob(w http.ResponseWriter, r *http.Request) error {
 	id, who, err := readCommand(r)
@@ -179,15 +179,20 @@ func (s *site) retryJob(w http.ResponseWriter, r *http.Request) error {
 	if err := f.err(); err != nil {
 		return err
 	}
-	n, err := s.Commander.Retry(r.Context(), work.RetryQuery{Job: id, Fault: in.Fault, Prefix: in.Prefix}, who)
+	var out api.Retried
+	q := work.RetryQuery{Job: id, Fault: in.Fault, Prefix: in.Prefix}
+	if in.DryRun {
+		out.Objects, out.Ranges, err = s.Ledger.Retryable(r.Context(), q)
+	} else {
+		out.Objects, err = s.Commander.Retry(r.Context(), q, who)
+	}
 	if err != nil {
 		return s.refused(r.Context(), id, "retried", err)
 	}
-	job, err := s.Ledger.Job(r.Context(), id)
-	if err != nil {
+	if out.Job.Job, err = s.Ledger.Job(r.Context(), id); err != nil {
 		return err
 	}
-	return answerJSON(w, api.Retried{Objects: n, Job: api.Job{Job: job}})
+	return answerJSON(w, out)
 }
 
 func (s *site) listEvents(w http.ResponseWriter, r *http.Request) error {

@@ -56,8 +56,16 @@ func TestWithLedger(t *testing.T) {
 	must(err)
 	_, err = c.Pause(ctx, job.ID)
 	code(err, api.JobState)
-	_, err = c.Retry(ctx, job.ID, api.Retry{})
-	code(err, api.JobState)
+	for _, dry := range []bool{false, true} {
+		_, err = c.Retry(ctx, job.ID, api.Retry{DryRun: dry})
+		code(err, api.JobState)
+		_, err = c.Retry(ctx, job.ID+1, api.Retry{DryRun: dry})
+		code(err, api.NoJob)
+	}
+	_, err = c.Attempts(ctx, work.AttemptQuery{Job: job.ID, Key: "a\x00\xff"})
+	code(err, api.NoObject)
+	_, err = c.Attempts(ctx, work.AttemptQuery{Job: job.ID + 1, Listing: true})
+	code(err, api.NoJob)
 	_, err = c.Job(ctx, job.ID+1)
 	code(err, api.NoJob)
 	_, err = c.Cancel(ctx, job.ID+1)
@@ -90,6 +98,12 @@ func useListings(t *testing.T, b *bench, id work.JobID) {
 	_, err := c.Failures(ctx, work.FailureQuery{Job: id, Fault: work.Denied, Prefix: "a\x00\xff"})
 	if err == nil {
 		_, err = c.Objects(ctx, work.ObjectQuery{Job: id, Outcome: work.Copied, Prefix: "a\x00\xff"})
+	}
+	if err == nil {
+		_, err = c.Attempts(ctx, work.AttemptQuery{Job: id, Listing: true})
+	}
+	if err == nil {
+		_, err = c.Retry(ctx, id, api.Retry{Fault: work.Denied, Prefix: "a\x00\xff", DryRun: true})
 	}
 	if err == nil {
 		_, err = c.Tallies(ctx, id)

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/tranship/tranship/coordinator/api"
 	"github.com/tranship/tranship/internal/work"
@@ -30,8 +29,7 @@ type jobRow struct {
 	Started   moment
 	Finished  moment
 	ETA       moment
-	Took      string        // from its start to its end; empty: it has not ended
-	Stalled   time.Duration // since anything finished
+	Took      string // from its start to its end; empty: it has not ended
 	Pausable  bool
 	Retryable bool
 }
@@ -47,10 +45,10 @@ func (j jobRow) Label() string {
 // Final is how many objects have an outcome.
 func (j jobRow) Final() int64 { return j.Planned - j.Open }
 
-func (s *site) row(j api.Job, samples []work.Sample) jobRow {
+func (s *site) row(j api.Job) jobRow {
 	now := s.now()
 	row := jobRow{Job: j, Href: "/jobs/" + j.ID.String(), Created: when(j.CreatedAt, now), Started: when(j.StartedAt, now),
-		Finished: when(j.FinishedAt, now), Stalled: stalled(j.Job, samples, now),
+		Finished:  when(j.FinishedAt, now),
 		Pausable:  j.State == work.Running,
 		Retryable: j.State == work.JobFailed || j.Failed > 0 && j.State != work.Canceled}
 	if j.Progress != nil {
@@ -67,7 +65,7 @@ func (s *site) rows(ctx context.Context, jobs []work.Job) ([]jobRow, error) {
 	var rows []jobRow
 	for _, j := range jobs {
 		if !j.State.Open() {
-			rows = append(rows, s.row(api.Job{Job: j}, nil))
+			rows = append(rows, s.row(api.Job{Job: j}))
 			continue
 		}
 		samples, err := s.samplesOf(ctx, j)
@@ -75,7 +73,7 @@ func (s *site) rows(ctx context.Context, jobs []work.Job) ([]jobRow, error) {
 			return nil, err
 		}
 		p := Estimate(j, samples, s.now())
-		rows = append(rows, s.row(api.Job{Job: j, Progress: &p}, samples))
+		rows = append(rows, s.row(api.Job{Job: j, Progress: &p}))
 	}
 	return rows, nil
 }

@@ -35,6 +35,8 @@ func TestGoldenPages(t *testing.T) {
 		{"job_succeeded", "/jobs/1", full, http.StatusOK},
 		{"failures", "/jobs/7/failures?fault=unsupported", full, http.StatusOK},
 		{"objects", "/jobs/7/objects?limit=6&outcome=failed&prefix=bad%00", full, http.StatusOK},
+		{"attempts", "/jobs/7/attempts?key=bad%00key%FF%232", full, http.StatusOK},
+		{"attempts_listing", "/jobs/2/attempts", full, http.StatusOK},
 		{"agents", "/agents", full, http.StatusOK},
 		{"problems", "/problems", full, http.StatusOK},
 		{"problem_no_job", "/jobs/99", full, http.StatusNotFound},
@@ -107,9 +109,11 @@ func TestHostileTexts(t *testing.T) {
 		store := work.StoreReport{Driver: evil, Facts: []work.Fact{{Name: evil, Text: evil}}}
 		j.Report = &work.Report{Agent: evil, Source: store, Target: store, Losses: []work.Loss{{Field: evil, Policy: evil, Why: evil}}}
 		j.Options.Class, j.Options.Carry = evil, evil
+		j.Stalled = &work.Stall{Since: noon, Cause: evil, Why: evil, Next: evil}
 	})
 	b := serve(t, f)
 	for _, path := range []string{"/", "/jobs", "/jobs/7", "/jobs/2", "/agents", "/jobs/7/objects", "/jobs/7/failures",
+		attemptsHref(7, evil), "/jobs/2/attempts", "/jobs/7/attempts?key=%3Cscript%3Ealert(1)",
 		"/jobs/7/failures?prefix=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", "/jobs?state=%3Cscript%3Ealert(1)", "/<script>alert(1)"} {
 		resp, page := b.do(t, "GET", path, "", "Accept", "text/html")
 		if resp.StatusCode >= 500 {

@@ -53,6 +53,8 @@ func problemOf(err error) *api.Problem {
 		return api.NewProblem(api.TooLarge, "")
 	case errors.Is(err, work.ErrNoJob):
 		return api.NewProblem(api.NoJob, "")
+	case errors.Is(err, work.ErrNoObject):
+		return api.NewProblem(api.NoObject, "")
 	case errors.Is(err, work.ErrState):
 		return api.NewProblem(api.JobState, "")
 	case errors.Is(err, work.ErrIdempotency):

@@ -139,7 +139,14 @@ func TestAttention(t *testing.T) {
 		a.Trouble = trouble
 		return a
 	}
-	still := func(j *jobRow) { j.Stalled = time.Hour }
+	still := func(cause work.StallCause, why string, ago time.Duration) func(*jobRow) {
+		return func(j *jobRow) {
+			j.Stalled = &work.Stall{Job: j.ID, Since: noon.Add(-ago), Cause: cause, Why: why, Next: "Do " + string(cause) + "."}
+		}
+	}
+	two := []jobRow{job(1, work.Running, "a", still(work.StallUnknown, "none knows", time.Hour)),
+		job(2, work.Running, "a", still(work.StallUnknown, "none knows", 2*time.Hour)),
+		job(3, work.Running, "a", still(work.StallBusy, "others move", time.Hour))}
 	tests := []struct {
 		name        string
 		failing     []string
@@ -166,9 +173,13 @@ func TestAttention(t *testing.T) {
 		{name: "agent silent in trouble", agents: []agentRow{stuck(agent("x", "a", "running", time.Minute, 0), "expired")},
 			want: []string{"Agent x has fallen silent"}},
 		{name: "paused needs none", open: []jobRow{job(1, work.Paused, "a", nil)}},
-		{name: "stalled", open: []jobRow{job(1, work.Running, "a", still)}, agents: []agentRow{agent("x", "a", "running", 0, 0)},
-			want: []string{"Job 1: nothing has finished for 1 h"}},
-		{name: "one big object", open: []jobRow{job(1, work.Running, "a", still)}, agents: []agentRow{agent("x", "a", "running", 0, 1)}},
+		{name: "stalled", open: []jobRow{job(1, work.Running, "a", still(work.StallFault, "no\x1b", time.Hour))},
+			agents: []agentRow{agent("x", "a", "running", 0, 0)},
+			want:   []string{`Job 1 is stalled, nothing has moved since 2026-01-05 11:00:00 UTC (1 h ago): no\x1b.`}},
+		{name: "stalled together", open: two, agents: []agentRow{agent("x", "a", "running", 0, 1)},
+			want: []string{"Jobs 1, 2 are stalled, nothing has moved since 2026-01-05 10:00:00 UTC (2 h ago): none knows.", "Job 3 is stalled"}},
+		{name: "stalled without an agent", open: []jobRow{job(1, work.Running, "a", still(work.StallNoAgent, "no agent", time.Hour))},
+			want: []string{"Job 1 is stalled"}},
 		{name: "failures", open: []jobRow{job(1, work.Running, "a", func(j *jobRow) { j.Failed = 1 })},
 			agents: []agentRow{agent("x", "a", "running", 0, 0)}, want: []string{"Job 1: 1 object given up"}},
 		{name: "urgent first", failing: []string{"agents", "nats"},
@@ -182,27 +193,13 @@ func TestAttention(t *testing.T) {
 				t.Fatalf("got %+v, want %q", got, tt.want)
 			}
 			for i, n := range got {
+				if n.Stall && n.Bad == strings.Contains(n.Text, "others move") {
+					t.Errorf("a job that waits for its turn needs nobody, every other that stands still does: %+v", n)
+				}
 				if !strings.HasPrefix(n.Text, tt.want[i]) || n.Do == "" {
 					t.Errorf("notice %d is %+v, want %q", i, n, tt.want[i])
 				}
 			}
 		})
-	}
-}
-
-func TestStalled(t *testing.T) {
-	t.Parallel()
-	j := work.Job{State: work.Running, Counts: work.Counts{Copied: 200}}
-	samples := every(time.Minute, 0, 100, 200, 200, 200)
-	if got := stalled(j, samples, noon); got != 2*time.Minute {
-		t.Errorf("stalled for %s, want 2 min", got)
-	}
-	j.Copied = 201
-	if got := stalled(j, samples, noon); got != 0 {
-		t.Errorf("something has just finished, and it is stalled for %s", got)
-	}
-	j.State = work.Paused
-	if got := stalled(j, samples, noon); got != 0 {
-		t.Errorf("a paused job is stalled for %s", got)
 	}
 }

@@ -24,6 +24,11 @@ type Jobs interface {
 type Failures interface {
 	Failures(ctx context.Context, q work.FailureQuery) (failures []work.Failure, next string, err error)
 	FailureTally(ctx context.Context, id work.JobID) ([]work.Tally, error)
+	// Attempts returns attempts, the newest last, and whether there were more
+	// before these. A key that the job has not found is work.ErrNoObject.
+	Attempts(ctx context.Context, q work.AttemptQuery) (attempts []work.Attempt, older bool, err error)
+	// Retryable counts what a Commander's Retry would take up, with its errors.
+	Retryable(ctx context.Context, q work.RetryQuery) (objects, ranges int64, err error)
 }
 
 // Objects reads what became of each object.

@@ -124,11 +124,12 @@ func flagError(cmd *cobra.Command, err error) error {
 	return usage(next, "%s: %w", cmd.CommandPath(), err)
 }
 
-// arguments returns a check that a command got one argument for each name.
+// arguments returns a check that a command got one argument for each name, of
+// which those in brackets, at the end, may be missing.
 func arguments(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
-		case len(args) < len(names):
+		case len(args) < len(names) && !strings.HasPrefix(names[len(args)], "["):
 			return usage("usage: "+cmd.UseLine(), "%s: %s is missing", cmd.CommandPath(), names[len(args)])
 		case len(args) > len(names):
 			return usage("usage: "+cmd.UseLine(), "%s: %q is one argument too many", cmd.CommandPath(), args[len(names)])

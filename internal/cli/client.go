@@ -162,7 +162,16 @@ func jobColumns() []column[api.Job] {
 		plain("took", func(j api.Job) string { return took(j.Job) }),
 		plain("source", func(j api.Job) string { return text(j.Source) }),
 		plain("target", func(j api.Job) string { return text(j.Target) }),
+		plain("stalled", stalledText),
 	}
+}
+
+// stalledText returns why a job stands still, in a word; "-" if it does not.
+func stalledText(j api.Job) string {
+	if j.Stalled == nil {
+		return "-"
+	}
+	return string(j.Stalled.Cause)
 }
 
 // percent returns how much of the objects found so far is done.

@@ -20,6 +20,7 @@ func (p *program) jobCommand() *cobra.Command {
 		p.jobCancelCommand(),
 		p.jobRetryCommand(),
 		p.jobFailuresCommand(),
+		p.jobAttemptsCommand(),
 		p.jobObjectsCommand(),
 	)
 	return cmd

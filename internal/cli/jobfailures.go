@@ -35,8 +35,22 @@ func (p *program) jobFailuresCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			rows := p.failures(cmd.Context(), c, work.FailureQuery{Job: id, Fault: f, Prefix: prefix}, limit)
-			return writeRows(p.stdout, out, rows, failureColumns())
+			some := false
+			rows := func(yield func(api.Failure, error) bool) {
+				for row, err := range p.failures(cmd.Context(), c, work.FailureQuery{Job: id, Fault: f, Prefix: prefix}, limit) {
+					some = some || err == nil
+					if !yield(row, err) {
+						return
+					}
+				}
+			}
+			if err := writeRows(p.stdout, out, rows, failureColumns()); err != nil {
+				return err
+			}
+			if some {
+				p.say("tranship job attempts %d KEY shows every attempt at one of them", id)
+			}
+			return nil
 		},
 	}
 	serverFlag(cmd, &server)

@@ -1,10 +1,11 @@
 package cli
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"github.com/tranship/tranship/coordinator/api"
-	"github.com/tranship/tranship/internal/work"
 )
 
 func (p *program) jobRetryCommand() *cobra.Command {
@@ -17,7 +18,8 @@ func (p *program) jobRetryCommand() *cobra.Command {
 		Use:   "retry JOB",
 		Short: "Try failed objects of a job again",
 		Long: `Try failed objects of a job again, all of them or those of one fault and
-below one prefix. The job runs again until they are done.`,
+below one prefix. Without either, a listing of the source that broke off goes
+on too. The job runs again until they are done.`,
 		Args:    arguments("JOB"),
 		Example: example("tranship job retry 7 --fault denied", "tranship job retry 7 --dry-run"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -34,22 +36,15 @@ below one prefix. The job runs again until they are done.`,
 			if err != nil {
 				return err
 			}
-			if dryRun {
-				n := int64(0)
-				for _, err := range p.failures(ctx, c, work.FailureQuery{Job: id, Fault: f, Prefix: prefix}, 0) {
-					if err != nil {
-						return err
-					}
-					n++
-				}
-				p.say("would try %s objects of job %d again", count(n), id)
-				return nil
-			}
-			r, err := c.Retry(ctx, id, api.Retry{Fault: f, Prefix: prefix})
+			r, err := c.Retry(ctx, id, api.Retry{Fault: f, Prefix: prefix, DryRun: dryRun})
 			if err != nil {
 				return answered(err)
 			}
-			p.say("%s objects of job %d are tried again", count(r.Objects), id)
+			if dryRun {
+				p.say("would try %s objects of job %d again%s", count(r.Objects), id, ranges(r.Ranges))
+				return nil
+			}
+			p.say("%s objects of job %d are tried again%s", count(r.Objects), id, goesOn(r.Job))
 			if wait {
 				return p.watch(ctx, c, id, out)
 			}
@@ -63,4 +58,23 @@ below one prefix. The job runs again until they are done.`,
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "only count them")
 	cmd.Flags().BoolVar(&wait, "wait", false, "follow the job to its end")
 	return cmd
+}
+
+// ranges says that the listing of a source would go on.
+func ranges(n int64) string {
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return " and list a range of its source that could not be listed"
+	}
+	return fmt.Sprintf(" and list %s ranges of its source that could not be listed", count(n))
+}
+
+// goesOn says that the listing of a source does.
+func goesOn(j api.Job) string {
+	if !j.Scanning {
+		return ""
+	}
+	return "; the listing of its source goes on"
 }

@@ -65,6 +65,11 @@ func showJob(ctx context.Context, w io.Writer, c *api.Client, job api.Job) error
 	if job.Error != "" {
 		line("error", "%s", text(job.Error))
 	}
+	if s := job.Stalled; s != nil {
+		line("stalled", "since %s: %s", stamp(s.Since), text(s.Why))
+		line("", "%s", text(s.Next))
+		line("", "%s items are due, %s are handed out", count(s.Ready), count(s.Queued))
+	}
 	line("source", "%s", text(job.Source))
 	if job.Report != nil {
 		facts(line, job.Report.Source)

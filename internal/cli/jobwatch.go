@@ -50,6 +50,7 @@ func (p *program) watch(ctx context.Context, c *api.Client, id work.JobID, out f
 	shown := newProgress(p.stderr)
 	defer shown.end()
 	shown.show(job.Job)
+	p.sayStalled(api.Job{}, job)
 	if job.State.Open() {
 		job, err = p.awaitEnd(ctx, c, job, shown)
 	}
@@ -84,6 +85,7 @@ func (p *program) awaitEnd(ctx context.Context, c *api.Client, job api.Job, show
 		if m.Job == nil || m.Job.ID != job.ID {
 			continue
 		}
+		p.sayStalled(job, *m.Job)
 		job = *m.Job
 		if !job.State.Open() {
 			// The view may lag behind: right after a retry it still knows the
@@ -96,4 +98,13 @@ func (p *program) awaitEnd(ctx context.Context, c *api.Client, job api.Job, show
 		shown.show(job.Job)
 	}
 	return job, last
+}
+
+// sayStalled tells people that a job stands still, and why, when that is news.
+func (p *program) sayStalled(before, now api.Job) {
+	was, is := before.Stalled, now.Stalled
+	if is == nil || was != nil && was.Why == is.Why {
+		return
+	}
+	p.say("job %d is stalled, nothing has moved since %s: %s\n  %s", now.ID, stamp(is.Since), text(is.Why), text(is.Next))
 }

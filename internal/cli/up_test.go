@@ -125,6 +125,22 @@ func TestUp(t *testing.T) {
 		if got := call(ExitOK, "job", "objects", "1", "--limit", "3"); strings.Count(got, "\n") != 4 {
 			t.Errorf("job objects --limit 3 wrote\n%s", got)
 		}
+		if got := user.stderr.String(); !strings.Contains(got, "tranship job attempts 1 KEY") {
+			t.Errorf("job failures does not say how to see more: %q", got)
+		}
+		if got := call(ExitOK, "job", "attempts", "1", "sub/new\nline"); strings.Count(got, "\n") != 2 || !strings.Contains(got, "1\tcopy\tfailed\t") {
+			t.Errorf("job attempts wrote\n%s", got)
+		}
+		if got := call(ExitOK, "job", "attempts", "1", "--key64", "c3ViL25ldwpsaW5l", "-o", "json"); !strings.Contains(got, `"outcome": "failed"`) {
+			t.Errorf("job attempts -o json wrote\n%s", got)
+		}
+		if got := call(ExitOK, "job", "attempts", "1"); strings.Count(got, "\n") != 1 {
+			t.Errorf("job attempts of the listing, which worked, wrote\n%s", got)
+		}
+		call(ExitFailed, "job", "attempts", "1", "sub/new")
+		if got := user.stderr.String(); !strings.Contains(got, "tranship job objects") {
+			t.Errorf("the error of a key that is none does not say what to do: %q", got)
+		}
 		call(ExitIncomplete, "job", "watch", "1")
 		call(ExitFailed, "job", "show", "99")
 		call(ExitFailed, "job", "pause", "1") // it has ended
@@ -134,15 +150,25 @@ func TestUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		user.stderr = safeBuffer{}
-		call(ExitOK, "job", "retry", "1", "--dry-run")
-		if got := user.stderr.String(); got != "would try 4 objects of job 1 again\n" {
-			t.Errorf("retry --dry-run said %q", got)
+		for _, dry := range []struct {
+			args []string
+			want string
+		}{{nil, "4"}, {[]string{"--prefix", "sub/n"}, "1"}, {[]string{"--fault", "not_found"}, "0"}} {
+			user.stderr = safeBuffer{}
+			call(ExitOK, append([]string{"job", "retry", "1", "--dry-run"}, dry.args...)...)
+			if got := user.stderr.String(); got != "would try "+dry.want+" objects of job 1 again\n" {
+				t.Errorf("retry --dry-run %v said %q", dry.args, got)
+			}
 		}
 		call(ExitOK, "job", "retry", "1", "--wait", "-o", "json")
 		if j := jobOf(t, user); j.State != work.Succeeded || j.Copied != 20 || j.Failed != 0 {
 			t.Errorf("the job is %+v", j)
 		}
 		wantTree(t, dst, files)
+		if got := call(ExitOK, "job", "attempts", "1", "sub/new\nline"); strings.Count(got, "\n") != 3 ||
+			!strings.Contains(got, "1\tcopy\tretry\t") || !strings.Contains(got, "1\tcopy\tcopied\t-\t") {
+			t.Errorf("job attempts after a retry wrote\n%s", got)
+		}
 	})
 	t.Run("steer one", func(t *testing.T) {
 		// No agent stands at this site, so the job stays where it is.

@@ -22,6 +22,7 @@ type Job struct {
 	Counts
 	Scanning bool    `json:"scanning"` // the source is not listed to its end yet
 	Report   *Report `json:"report,omitempty"`
+	Stalled  *Stall  `json:"stalled,omitempty"` // nil: it is not
 }
 
 // Counts are the counters of a job.
@@ -105,6 +106,10 @@ type Presence struct {
 	Objects int64     `json:"objects"` // finished since it started
 	Bytes   int64     `json:"bytes"`   // moved since it started
 	Rate    float64   `json:"rate"`    // bytes a second, over the last few seconds
+
+	// Moving are the jobs of which bytes moved since the sign of life before.
+	// Nil: the agent is of a version that does not say.
+	Moving []JobID `json:"moving,omitzero"`
 }
 
 // An AgentRow is an agent as the ledger knows it.

@@ -6,6 +6,8 @@ import "errors"
 var (
 	// ErrNoJob means that no job has the id.
 	ErrNoJob = errors.New("no such job")
+	// ErrNoObject means that the job has found no object with the key.
+	ErrNoObject = errors.New("no such object")
 	// ErrState means that the job's state does not allow what was asked.
 	ErrState = errors.New("not possible in the job's state")
 	// ErrIdempotency means that an idempotency key was used before with

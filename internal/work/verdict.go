@@ -36,7 +36,8 @@ type Verdict struct {
 	// Items are to be inserted.
 	Items []NewItem
 
-	// Fault and Error say why a Dead item was given up.
+	// Fault and Error say why a Dead item was given up, or why a scan, a part or
+	// an abort has to be tried again. They are kept with the item.
 	Fault Fault
 	Error string
 }

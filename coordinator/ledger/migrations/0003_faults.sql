@@ -10,7 +10,14 @@ COMMENT ON COLUMN items.suspect IS 'agents may have died of it: it was handed ou
 COMMENT ON COLUMN items.parent IS 'the item that its objects were handed on from: what went wrong before stands there';
 
 ALTER TABLE jobs ADD COLUMN moved_at timestamptz;
-COMMENT ON COLUMN jobs.moved_at IS 'when a result last changed it';
+COMMENT ON COLUMN jobs.moved_at IS
+  'when a result last brought it on, an agent last said that it moves bytes of it, or it was last let go on';
+
+COMMENT ON COLUMN items.fault IS 'of a scan, a part and an abort: what went wrong; it is dead of it, or another item tries again';
+COMMENT ON COLUMN items.error IS 'the same in words';
+
+ALTER TABLE jobs ADD COLUMN stalled jsonb;
+COMMENT ON COLUMN jobs.stalled IS 'since when nothing of it moves, and why as far as that is known; NULL: it moves, or was not found out yet';
 
 ALTER TABLE uploads ADD COLUMN stood text NOT NULL DEFAULT '';
 COMMENT ON COLUMN uploads.stood IS 'what stood under its key at the target before it was opened, which alone it may replace: an ETag, or * for nothing; empty: not known';
