@@ -332,6 +332,7 @@ func TestConformancePicky(t *testing.T) {
 			"Copier": "a picky store is none of another kind to a memory store",
 			"Meta":   "the metadata tried there is refused",
 		},
+		Unconditional: map[string]string{"CopyFrom": "a picky store is none of another kind to a memory store"},
 	})
 }
 
