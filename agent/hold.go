@@ -190,7 +190,10 @@ func (h *held) close(d *bus.Delivery) (how string, err error) {
 	how = "done"
 	result, ok := h.result()
 	if ok {
-		if result != nil && result.Fault != "" {
+		switch {
+		case result != nil && result.Silent > 0:
+			how = "untouched"
+		case result != nil && result.Fault != "":
 			how = "failed"
 		}
 		if err = h.report(result); err == nil {
