@@ -73,8 +73,13 @@ func (w *world) keys(n int) []string {
 
 func (w *world) some() work.Item { return w.seen[w.rng.IntN(len(w.seen))] }
 
-// hand gives items to agents.
-func (w *world) hand() { w.seen = append(w.seen, w.claim(w.rng.IntN(20))...) }
+// hand gives items to agents, those that were given back without their rest.
+func (w *world) hand() { w.seen = append(w.seen, w.claimRested(w.rng.IntN(20))...) }
+
+func (w *world) claimRested(window int) []work.Item {
+	w.exec(`UPDATE tranship.items SET not_before = now() WHERE state = 'ready' AND not_before > now()`)
+	return w.claim(window)
+}
 
 // work has an agent do an item it has or once had.
 func (w *world) work() {
@@ -89,6 +94,10 @@ func (w *world) do(it work.Item) {
 	case !w.honest && w.rng.IntN(20) == 0:
 		fault := []work.Fault{work.Transient, work.Denied}[w.rng.IntN(2)]
 		results = []work.Result{result(it, work.Result{Fault: fault, Error: "no"})}
+	case !w.honest && w.rng.IntN(20) == 0:
+		results = []work.Result{silent(it)}
+	case !w.honest && w.rng.IntN(20) == 0:
+		results = []work.Result{returned(it)}
 	case it.Kind == work.Scan:
 		results = w.list(it)
 	case it.Kind == work.Part || it.Kind == work.Abort || it.Kind == work.Begin && w.rng.IntN(4) > 0:
@@ -139,7 +148,7 @@ func (w *world) tidyUp() {
 // abortAll lets all aborts end and looks whether every upload did.
 func (w *world) abortAll() {
 	for w.tidyUp(); ; {
-		items := w.claim(1000)
+		items := w.claimRested(1000)
 		lost, err := w.Overdue(w.ctx(), 0, 1000)
 		w.must(err)
 		if len(items)+len(lost) == 0 {
@@ -289,7 +298,7 @@ func (w *world) finishAll() {
 			w.Resume(w.ctx(), id, "me")
 			_, err := w.Retry(w.ctx(), work.RetryQuery{Job: id}, "me")
 			w.must(err)
-			items := w.claim(1000)
+			items := w.claimRested(1000)
 			lost, err := w.Overdue(w.ctx(), 0, 1000)
 			w.must(err)
 			w.must(w.Requeued(w.ctx(), lost))

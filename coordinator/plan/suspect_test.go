@@ -162,7 +162,10 @@ func newPlague(seed uint64) *plague {
 
 func (p *plague) run(t *testing.T) {
 	whims := 0
-	for len(p.queue) > 0 {
+	for step := 0; len(p.queue) > 0; step++ {
+		if step > 100_000 {
+			t.Fatalf("%d items never end", len(p.queue))
+		}
 		hand := p.take()
 		if p.rnd.IntN(10) == 0 && !hand[0].Suspect && whims < 5 {
 			whims++ // an agent is killed for no reason
