@@ -24,9 +24,9 @@ type silence struct {
 
 func (s *silence) Error() string {
 	if s.deliveries == 1 {
-		return "an agent that had it in hand ended without a word"
+		return "agents ended without a word while they had it in hand"
 	}
-	return fmt.Sprintf("agents that had it in hand ended without a word, %d times in a row", s.deliveries)
+	return fmt.Sprintf("agents ended without a word, %d in a row, while they had it in hand", s.deliveries)
 }
 
 // silences returns how many deliveries of an item ended without a word, 0 if

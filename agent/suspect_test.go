@@ -36,8 +36,8 @@ func TestItemThatEndsAgentsIsNotTouched(t *testing.T) {
 		deaths int
 		text   string
 	}{
-		"any":     {func(it work.Item) work.Item { return it }, silentLimit, "agents that had it in hand ended without a word, 2 times in a row"},
-		"suspect": {suspect, 1, "an agent that had it in hand ended without a word"},
+		"any":     {func(it work.Item) work.Item { return it }, silentLimit, "agents ended without a word, 2 in a row, while they had it in hand"},
+		"suspect": {suspect, 1, "agents ended without a word while they had it in hand"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -6,8 +6,8 @@ import (
 	"github.com/tranship/tranship/internal/work"
 )
 
-// alone is added to what agents say of a suspect that stood alone.
-const alone = "; it was all they had in hand. Look into the logs of the agents and their machines (killed, out of memory, " +
+// alone is added to what agents say of a suspect that cannot be divided.
+const alone = ", alone, each time. Look into the logs of the agents and of their machines (killed, out of memory, " +
 	"panic, frozen, cut off), mend the cause, then retry it"
 
 // silent decides on an item that no agent touches any more, because too many

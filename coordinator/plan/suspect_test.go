@@ -72,7 +72,7 @@ func TestSilentItemThatIsOne(t *testing.T) {
 			} else if v.State != work.Dead {
 				t.Errorf("Decide = %+v, want it dead", v)
 			}
-			if fault != work.Internal || !strings.Contains(text, "after 2 attempts: they died; it was all they had in hand") ||
+			if fault != work.Internal || !strings.Contains(text, "after 2 attempts: they died, alone, each time. Look") ||
 				!strings.Contains(text, "retry") || len(v.Items) > 0 {
 				t.Errorf("%s: %s, %+v", fault, text, v.Items)
 			}
