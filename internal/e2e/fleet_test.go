@@ -24,6 +24,8 @@ type fleet struct {
 	postgres    *pgserver.Server
 	coordinator *daemon
 	agents      []*daemon
+	config      string // path of the agents' file
+	natsURL     string
 }
 
 // newFleet starts everything and waits until the coordinator is ready. The
@@ -36,10 +38,10 @@ func newFleet(t testing.TB, agents int, env []string) *fleet {
 	t.Cleanup(func() { _ = f.postgres.Stop() })
 
 	queue, page := freeAddress(t), freeAddress(t)
-	f.api = "http://" + page
+	f.api, f.natsURL = "http://"+page, "nats://"+queue
 	// A short ack wait: what a killed agent held is handed out again soon.
-	conf := filepath.Join(f.dir, "tranship.yaml")
-	writeFile(t, conf, fmt.Sprintf(`
+	f.config = filepath.Join(f.dir, "tranship.yaml")
+	writeFile(t, f.config, fmt.Sprintf(`
 data: %s
 nats:
   listen: %s
@@ -50,17 +52,23 @@ coordinator:
   reconcile: 3s
 `, filepath.Join(f.dir, "data"), queue, page))
 	f.coordinator = start(t, "coordinator", []string{"TRANSHIP_DATABASE_URL=" + f.postgres.URL("tranship")},
-		"coordinator", "--config", conf)
+		"coordinator", "--config", f.config)
 	f.awaitReady(t)
 
-	for i := range agents {
-		env := append([]string{
-			"TRANSHIP_NATS_URL=nats://" + queue,
-			"TRANSHIP_AGENT_NAME=agent-" + strconv.Itoa(i+1),
-		}, env...)
-		f.agents = append(f.agents, start(t, "agent-"+strconv.Itoa(i+1), env, "agent", "--config", conf))
+	for range agents {
+		f.startAgent(t, env...)
 	}
 	return f
+}
+
+// startAgent adds an agent.
+func (f *fleet) startAgent(t testing.TB, env ...string) *daemon {
+	t.Helper()
+	name := "agent-" + strconv.Itoa(len(f.agents)+1)
+	env = append([]string{"TRANSHIP_NATS_URL=" + f.natsURL, "TRANSHIP_AGENT_NAME=" + name}, env...)
+	a := start(t, name, env, "agent", "--config", f.config)
+	f.agents = append(f.agents, a)
+	return a
 }
 
 func (f *fleet) startPostgres(t testing.TB) {
