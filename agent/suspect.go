@@ -31,7 +31,8 @@ func (s *silence) Error() string {
 
 // silences returns how many deliveries of an item ended without a word, 0 if
 // they were not too many. The queue counts those that were given back as well,
-// which are few: see giveBack.
+// which are few (see giveBack), and those that found their agent gone, which are
+// fewer: what an innocent item loses by that is an attempt at most.
 func silences(d *bus.Delivery) int {
 	n := d.Deliveries - 1
 	if n >= silentLimit || n > 0 && d.Item.Suspect {

@@ -33,7 +33,7 @@
 //	any     ──returned▶ ready: the same item is handed out again
 //
 // So an object that ends whatever agent takes it stands alone after two
-// deliveries of its batch and at most eight more of its pieces, and has failed
+// deliveries of its batch and at most seven more of its pieces, and has failed
 // after as many again as a job allows attempts: each of them costs an agent and
 // the time after which the queue takes it for dead (nats.ack_wait). Nothing else
 // waits for that.

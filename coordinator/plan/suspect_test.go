@@ -174,7 +174,7 @@ func (p *plague) run(t *testing.T) {
 		}
 		p.agent(t, hand)
 	}
-	most := whims + len(p.deadly)*(2+8+plagueAttempts)
+	most := whims + len(p.deadly)*(2+7+plagueAttempts)
 	if p.deaths > most {
 		t.Errorf("%d agents died of %d objects, want at most %d", p.deaths, len(p.deadly), most)
 	}
