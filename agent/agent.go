@@ -62,7 +62,8 @@ type Agent struct {
 	tasks   chan task
 	idle    chan struct{}   // a stream that waits for a task sends here first
 	over    chan struct{}   // closed when no more tasks will come
-	freed   chan struct{}   // says that a stream has become free; holds one
+	asks    chan struct{}   // the feeder, while it waits for an item, sends here
+	settled chan struct{}   // says that an item was put down; holds one
 	settles *errgroup.Group // reports and acknowledgements on their way
 
 	draining, killed context.Context
@@ -76,6 +77,7 @@ type Agent struct {
 // Why things in hand are put down.
 var (
 	errStopping = errors.New("the agent stops")
+	errBusy     = errors.New("the agent is busy with other items")
 	errPaused   = errors.New("the job is paused")
 	errOver     = errors.New("the job is over")
 	errCanceled = errors.New("the job was canceled")
@@ -117,7 +119,8 @@ func New(cfg config.Agent, d Deps) (*Agent, error) {
 		tasks:   make(chan task),
 		idle:    make(chan struct{}),
 		over:    make(chan struct{}),
-		freed:   make(chan struct{}, 1),
+		asks:    make(chan struct{}),
+		settled: make(chan struct{}, 1),
 		settles: &errgroup.Group{},
 		held:    map[work.ItemID]*held{},
 		states:  map[work.JobID]work.JobState{},

@@ -29,9 +29,22 @@
 // of an item has it settled, which is done aside so that a slow queue costs
 // latency and not throughput.
 //
+// What is not done goes back: the first time to the queue, and after that to the
+// ledger, which hands it out anew. So the queue's count of an item's deliveries
+// says how many agents ended without a word while they had it in hand.
+//
 // Memory is bounded by two budgets: the number of streams, and the bytes that
 // bodies are held in (see budget). A listing holds one page of the source and
 // at most three of the target.
+//
+// # Items that end agents
+//
+// An item that was in hand of two agents which ended without a word may be what
+// ended them. It is not touched: its result says so, and the ledger hands it out
+// in halves, as suspects. A suspect is begun when nothing else is in hand, or
+// when that takes too long, and nothing is taken beside it. If it ends the agent
+// it is halved again, until one object stands alone; that fails in the end with
+// the reason. Whatever else was in hand costs no attempt.
 //
 // # Big objects
 //

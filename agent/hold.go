@@ -28,6 +28,7 @@ type held struct {
 	pair  pair
 	again bool // it was handed out before
 	began time.Time
+	over  chan struct{} // closed when it was put down
 
 	// starting ends when no more of the item may be begun, with the reason as
 	// its cause; moving, when what was begun must be dropped. taking is the
@@ -69,8 +70,8 @@ func (a *Agent) hold(taking, moving context.Context, d *bus.Delivery) *held {
 	it := d.Item
 	h := &held{
 		agent: a, item: it, delivery: d, epoch: it.Epoch, taking: taking, began: time.Now(),
-		again:    d.Deliveries > 1 || it.Epoch > 1 || it.Attempt > 1,
-		outcomes: make([]work.ObjectOutcome, len(it.Objects)),
+		again:    d.Deliveries > 1 || it.Epoch > 1 || it.Attempt > 1 || it.Suspect,
+		outcomes: make([]work.ObjectOutcome, len(it.Objects)), over: make(chan struct{}),
 	}
 	h.lease.limit, h.lease.heard = a.ackWait, d.Asked
 	h.moving, h.abandon = context.WithCancelCause(moving)
@@ -92,7 +93,10 @@ func (a *Agent) hold(taking, moving context.Context, d *bus.Delivery) *held {
 	a.held[it.ID] = h
 	a.mu.Unlock()
 
-	if h.starting.Err() == nil {
+	switch n := silences(d); {
+	case n > 0:
+		h.err = &silence{n}
+	case h.starting.Err() == nil:
 		h.pair, h.err = a.ends(h.moving, it)
 		h.refused(h.err)
 	}
@@ -190,7 +194,10 @@ func (h *held) close(d *bus.Delivery) (how string, err error) {
 	how = "done"
 	result, ok := h.result()
 	if ok {
-		if result != nil && result.Fault != "" {
+		switch {
+		case result != nil && result.Silent > 0:
+			how = "untouched"
+		case result != nil && result.Fault != "":
 			how = "failed"
 		}
 		if err = h.report(result); err == nil {
@@ -209,14 +216,19 @@ func (h *held) close(d *bus.Delivery) (how string, err error) {
 	if errors.Is(why, errPaused) || errors.Is(why, errOver) || errors.Is(why, errRefused) {
 		how, delay = "paused", h.pair.closedFor()+h.agent.rest/2+rand.N(h.agent.rest)
 	}
-	return how, errors.Join(err, d.Nak(delay))
+	return how, errors.Join(err, h.giveBack(d, why, delay))
 }
 
 // result returns what is to be said of the item, if there is anything to say.
 // A scan has said everything with its pages, unless it failed.
 func (h *held) result() (*work.Result, bool) {
 	r := h.newResult()
+	var quiet *silence
 	switch {
+	case errors.As(h.err, &quiet):
+		r.Fault, r.Error, r.Silent = work.Internal, quiet.Error(), quiet.deliveries
+		h.agent.log.Warn("item not touched", "job", h.item.Job, "item", h.item.ID, "suspect", h.item.Suspect, "err", quiet)
+		return r, true
 	case h.err != nil && (h.moving.Err() != nil || errors.Is(h.err, errRefused) || errors.Is(h.err, errLease)):
 		return nil, false // it was dropped, or waits; the error only echoes that
 	case h.err != nil:
@@ -318,6 +330,11 @@ func (a *Agent) release(h *held) {
 		delete(a.held, h.item.ID)
 	}
 	a.mu.Unlock()
+	close(h.over)
+	select {
+	case a.settled <- struct{}{}:
+	default: // it is known
+	}
 	for _, e := range []*end{h.pair.src, h.pair.dst} {
 		if e != nil {
 			a.stores.release(e)

@@ -200,6 +200,42 @@ func TestWaitingItemGoesToIdleAgent(t *testing.T) {
 	r.results(func(rs []work.Result) bool { return len(rs) == 2 })
 }
 
+// An agent that has no room leaves the items on the queue until it has.
+func TestCrowdedAgentTakesNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.prepare = func(a *Agent) { a.wait = 20 * time.Millisecond }
+	door := newDoorkeeper()
+	r.dst = door
+	list := objects(t, r.src, 2, 100)
+	r.publish(item(1, list[0]))
+	a := r.start(func(c *config.Agent) { c.Streams = 1 })
+	door.knocks(t, 1)
+	r.publish(item(2, list[1]))
+	r.eventually("the second was taken and given back", func() bool {
+		ds, err := r.hub.Take(testContext(t), "s", 1, 10*time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(ds) == 0 {
+			return false
+		}
+		if err := ds[0].Ack(); err != nil {
+			t.Fatal(err)
+		}
+		r.gone(ds[0].Item) // and stores it again
+		return ds[0].Deliveries == 2
+	})
+	r.untaken(2)
+	if n := a.inHand(); n != 1 {
+		t.Errorf("it has %d items in hand", n)
+	}
+	close(door.open)
+	for _, res := range r.results(func(rs []work.Result) bool { return len(rs) == 2 }) {
+		allCopied(t, res, 1)
+	}
+}
+
 func TestItemIsKeptWhileItIsWorkedOn(t *testing.T) {
 	t.Parallel()
 	r := newRigOf(t, time.Second)

@@ -33,7 +33,7 @@ func newMetrics(a *Agent, reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		objects:   counter("objects_total", "Objects that were tried, by outcome.", "outcome"),
 		faults:    counter("faults_total", "Objects and items that failed, by fault.", "fault"),
-		items:     counter("items_total", "Items that were settled: done, failed, returned to the queue, paused or canceled; or lapsed: dropped because the queue had handed them on.", "kind", "how"),
+		items:     counter("items_total", "Items that were settled: done, failed, untouched (they may have ended agents), returned to the queue, paused or canceled; or lapsed: dropped because the queue had handed them on.", "kind", "how"),
 		throttles: counter("throttles_total", "Requests that a store refused because it wants to be asked more slowly.", "store"),
 		pages:     prometheus.NewCounter(prometheus.CounterOpts(opts("pages_total", "Pages of listings that were reported."))),
 		panics:    prometheus.NewCounter(prometheus.CounterOpts(opts("panics_total", "Panics that were caught; each is a defect."))),

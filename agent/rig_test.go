@@ -52,9 +52,10 @@ type rig struct {
 	mu      sync.Mutex
 	stores  map[string]storage.Store // by host of test://
 	agents  int
-	ackWait time.Duration        // of the queue
-	prepare func(*Agent)         // before it runs
-	seen    map[string]bool      // results that were taken
+	ackWait time.Duration   // of the queue
+	prepare func(*Agent)    // before it runs
+	seen    map[string]bool // results that were taken
+	handed  map[work.ItemID]work.Item
 	metrics *prometheus.Registry // of all agents
 }
 
@@ -69,7 +70,8 @@ func newRigOf(t testing.TB, ackWait time.Duration) *rig {
 	}
 	t.Cleanup(server.Shutdown)
 	r := &rig{t: t, server: server, src: memstore.New(), dst: memstore.New(), stores: map[string]storage.Store{},
-		ackWait: ackWait, prepare: func(*Agent) {}, seen: map[string]bool{}, metrics: prometheus.NewRegistry()}
+		ackWait: ackWait, prepare: func(*Agent) {}, seen: map[string]bool{},
+		handed: map[work.ItemID]work.Item{}, metrics: prometheus.NewRegistry()}
 	r.hub = r.connect("coordinator")
 	if err := r.hub.Setup(ctx); err != nil {
 		t.Fatal(err)
@@ -173,6 +175,9 @@ func item(id work.ItemID, objects ...work.Object) work.Item {
 
 func (r *rig) publish(items ...work.Item) {
 	r.t.Helper()
+	for _, it := range items {
+		r.handed[it.ID] = it
+	}
 	for i, rc := range r.hub.Publish(testContext(r.t), items) {
 		if rc.Err != nil || !rc.Stored {
 			r.t.Fatalf("Publish(item %d) = %+v, want stored", items[i].ID, rc)
@@ -180,13 +185,24 @@ func (r *rig) publish(items ...work.Item) {
 	}
 }
 
+// again hands out an item that was given back, once its old message is gone.
+func (r *rig) again(id work.ItemID) {
+	r.t.Helper()
+	it := r.handed[id]
+	it.Epoch++
+	r.handed[id] = it
+	r.gone(it)
+}
+
 // results takes results until enough says so. The queue may hand out the very
-// same result twice when its answers are late; that is left out.
+// same result twice when its answers are late; that is left out. What was given
+// back is handed out again.
 func (r *rig) results(enough func([]work.Result) bool) []work.Result {
 	r.t.Helper()
 	ctx := testContext(r.t)
 	var all []work.Result
 	for !enough(all) {
+		var returned []work.ItemID
 		got, ack, err := r.hub.Results(ctx, 100, time.Second)
 		if err != nil {
 			r.t.Fatalf("after %d results: %v", len(all), err)
@@ -196,13 +212,20 @@ func (r *rig) results(enough func([]work.Result) bool) []work.Result {
 			if err != nil {
 				r.t.Fatal(err)
 			}
-			if !r.seen[string(b)] {
+			switch {
+			case r.seen[string(b)]:
+			case res.Returned:
+				returned = append(returned, res.Item)
+			default:
 				all = append(all, res)
 			}
 			r.seen[string(b)] = true
 		}
 		if err := ack(ctx); err != nil {
 			r.t.Fatal(err)
+		}
+		for _, id := range returned {
+			r.again(id)
 		}
 	}
 	return all

@@ -23,62 +23,79 @@ const (
 )
 
 // take keeps one item ready for the streams, and takes more at once only when
-// so many are needed to keep all of them busy.
+// so many are needed to keep all of them busy. While there was no room for an
+// item lately, it takes the next only when it is asked for, and while there are
+// suspects about, one at a time.
 func (a *Agent) take(taking, moving context.Context, ready chan<- *held) {
 	defer close(ready)
 	tasks := float64(work.MaxItemObjects) // of an item, on average
+	crowded, wary := false, 0
 	for taking.Err() == nil {
+		if crowded {
+			crowded = a.unasked(taking) >= a.wait
+		}
 		idle := float64(int64(a.cfg.Streams) - a.busy.Load())
 		n := min(max(int(math.Ceil(idle/tasks)), 1), takeMost)
+		if wary = max(wary-1, 0); wary > 0 {
+			n = 1
+		}
 		found, err := a.bus.Take(taking, a.cfg.Site, n, takeWait)
 		if err != nil && taking.Err() == nil {
 			a.log.WarnContext(taking, "no items taken", "err", err)
 			_ = sleep(taking, time.Second) // the loop looks at taking itself
 		}
-		var inHand []*held
+		var inHand, suspects []*held
 		for _, d := range found {
-			if h := a.hold(taking, moving, d); h != nil {
+			switch h := a.hold(taking, moving, d); {
+			case h == nil:
+			case h.item.Suspect:
+				suspects = append(suspects, h)
+			default:
 				inHand = append(inHand, h)
 				tasks += (float64(h.tasks()) - tasks) / 8
 			}
 		}
-		a.offer(taking, inHand, ready)
+		if len(suspects) > 0 {
+			wary = waryFor
+		}
+		crowded = a.offer(taking, inHand, ready) || crowded
+		crowded = a.offerAlone(taking, suspects, ready) || crowded
 	}
 }
 
 // offer hands items to the feeder. When that has no room for long, it gives
-// the rest back to the queue and waits until a stream has become free.
-func (a *Agent) offer(taking context.Context, items []*held, ready chan<- *held) {
+// the rest back to the queue and reports that it did.
+func (a *Agent) offer(taking context.Context, items []*held, ready chan<- *held) (crowded bool) {
 	limit := time.NewTimer(a.wait)
 	defer limit.Stop()
-	select {
-	case <-a.freed: // from before
-	default:
-	}
-	crowded := false
 	for _, h := range items {
+		why := errBusy
 		if !crowded {
 			select {
 			case ready <- h:
 				continue
 			case <-h.starting.Done():
 			case <-taking.Done():
+				why = errStopping
 			case <-limit.C:
 				crowded = true
 			}
 		}
-		h.stop(errStopping)
+		h.stop(why)
 		h.settle()
 	}
-	if !crowded {
-		return
-	}
-	limit.Reset(a.wait)
-	select { // or the same items would come again at once
-	case <-a.freed:
+	return crowded
+}
+
+// unasked waits until the feeder asks for an item and returns how long it did
+// not.
+func (a *Agent) unasked(taking context.Context) time.Duration {
+	since := time.Now()
+	select {
+	case <-a.asks:
 	case <-taking.Done():
-	case <-limit.C:
 	}
+	return time.Since(since)
 }
 
 // feed hands the tasks of the items to the streams, item by item. It takes the
@@ -93,8 +110,8 @@ func (a *Agent) feed(taking context.Context, ready <-chan *held) {
 			<-a.idle
 			waits = true
 		}
-		h, ok := <-ready
-		if !ok {
+		h := a.next(ready)
+		if h == nil {
 			return
 		}
 		if taking.Err() != nil {
@@ -119,6 +136,18 @@ func (a *Agent) feed(taking context.Context, ready <-chan *held) {
 	}
 }
 
+// next returns the next item to feed, nil if there are no more. Whoever wants to
+// know whether it waits for one hears so from asks.
+func (a *Agent) next(ready <-chan *held) *held {
+	for {
+		select {
+		case h := <-ready:
+			return h
+		case a.asks <- struct{}{}:
+		}
+	}
+}
+
 // stream does one task at a time.
 func (a *Agent) stream(f *flight) {
 	for {
@@ -136,10 +165,6 @@ func (a *Agent) stream(f *flight) {
 			a.carrier.streams.Release(1)
 		}
 		t.done(1)
-		select {
-		case a.freed <- struct{}{}:
-		default: // it is known
-		}
 	}
 }
 

@@ -30,7 +30,8 @@ import (
 // patience bounds every wait of a test; only a failure takes that long.
 const patience = 2 * time.Minute
 
-// ackWait is how long an item may stay with a silent agent.
+// ackWait is how long an item may stay with a silent agent, unless a bundle
+// says otherwise.
 const ackWait = 6 * time.Second
 
 func TestMain(m *testing.M) { ledgertest.Main(m) }
@@ -47,6 +48,7 @@ type bundle struct {
 	reconcile time.Duration
 	// stalled is after how long they say that a job is; 0: the default.
 	stalled time.Duration
+	ackWait time.Duration
 	script  atomic.Pointer[func(storagetest.Call) storagetest.Kind] // of faulty stores
 }
 
@@ -59,7 +61,7 @@ func setup(t testing.TB) *bundle {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Shutdown)
-	b := &bundle{t: t, server: server, reconcile: time.Second}
+	b := &bundle{t: t, server: server, reconcile: time.Second, ackWait: ackWait}
 	b.restore(ledgertest.URL(t))
 	b.stores = storage.Drivers{"mem": memstore.Open, "faulty": b.openFaulty, "null": openNull}
 	return b
@@ -127,7 +129,7 @@ func (b *bundle) hold(n int64) (reached <-chan struct{}, release func()) {
 
 func (b *bundle) connect(name string) *bus.Bus {
 	b.t.Helper()
-	conn, err := bus.Connect(b.t.Context(), bus.Options{Server: b.server, Name: name, AckWait: ackWait})
+	conn, err := bus.Connect(b.t.Context(), bus.Options{Server: b.server, Name: name, AckWait: b.ackWait})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -161,16 +163,21 @@ func (b *bundle) coordinatorOn(name string, conn *bus.Bus) (c *Coordinator, stop
 // agent runs an agent until stop is called or the test ends.
 func (b *bundle) agent(name string) (stop func()) {
 	b.t.Helper()
+	return b.run(name, b.newAgent(name, b.connect(name), b.stores).Run)
+}
+
+func (b *bundle) newAgent(name string, conn *bus.Bus, stores storage.Drivers) *agent.Agent {
+	b.t.Helper()
 	cfg := config.Default().Agent
 	cfg.Name, cfg.Streams, cfg.Memory, cfg.Grace = name, 16, 16<<20, config.Duration(time.Second)
 	a, err := agent.New(cfg, agent.Deps{
-		Bus: b.connect(name), Stores: b.stores, Log: b.log(name), Metrics: prometheus.NewRegistry(), Version: "test",
-		AckWait: ackWait,
+		Bus: conn, Stores: stores, Log: b.log(name), Metrics: prometheus.NewRegistry(), Version: "test",
+		AckWait: b.ackWait,
 	})
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return b.run(name, a.Run)
+	return a
 }
 
 func (b *bundle) run(name string, run func(context.Context) error) (stop func()) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/tranship/tranship/internal/work"
 )
@@ -32,6 +33,7 @@ type openItem struct {
 	item    work.Item // the row decoded, its range moved on
 	upload  *upload   // that it belongs to; nil: none
 	touched bool
+	delay   time.Duration // of one that is ready again
 	tally   tally
 	kept    kept
 	agent   string
@@ -67,7 +69,7 @@ func (b *batch) wanting(results []work.Result) []int64 {
 	for _, r := range results {
 		row := b.open(r)
 		switch {
-		case row == nil:
+		case row == nil, r.Returned:
 		case row.Kind == work.Part && r.Fault != "":
 			ids = append(ids, b.finishOf(row)...)
 		case row.carries() && (!succeeded(r) || opened(r)):
@@ -151,6 +153,10 @@ func (b *batch) apply(r work.Result, decide decider) (bool, error) {
 	}
 	if err := row.check(v); err != nil {
 		return false, err
+	}
+	if v.State == work.Ready {
+		row.touched, row.agent, row.State, row.delay = true, plain(r.Agent), work.Ready, v.Delay
+		return true, nil // nothing has moved on: not the job either
 	}
 	end, err := b.endOf(row, r, v, decide)
 	if err != nil {

@@ -81,6 +81,9 @@ func (row *openItem) carries() bool {
 
 // check reports why a verdict would lose or double objects or parts.
 func (row *openItem) check(v work.Verdict) error {
+	if v.State == work.Ready {
+		return row.checkReturned(v)
+	}
 	carried := 0
 	for _, n := range v.Items {
 		if err := row.checkNew(n, v); err != nil {
@@ -110,6 +113,14 @@ func (row *openItem) check(v work.Verdict) error {
 		return row.checkFinish(v, t)
 	case v.Upload != nil:
 		return row.checkBegun(v)
+	}
+	return nil
+}
+
+// checkReturned reports why an item does not go back as it is.
+func (row *openItem) checkReturned(v work.Verdict) error {
+	if len(v.Items)+len(v.Outcomes) > 0 || v.Upload != nil || v.Part != nil || v.Abandon {
+		return fmt.Errorf("the verdict gives a %s back and yet makes something of it", row.Kind)
 	}
 	return nil
 }

@@ -17,7 +17,7 @@
 //	item
 //	 insert ──▶ ready ──claim──▶ queued ──result──▶ done
 //	              ▲                │  │  └─given up─▶ dead (a scan, a part, an abort)
-//	              ├───release──────┘  └─page of a scan─▶ queued
+//	              ├─release, back──┘  └─page of a scan─▶ queued
 //	              └───last part──── waiting (a finish)
 //	 a dead scan ──retry──▶ done, and another lists what it left
 //	 (waiting | ready | queued) ──cancel──▶ canceled

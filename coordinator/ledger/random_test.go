@@ -118,6 +118,10 @@ func (w *world) do(it work.Item) {
 	case !w.honest && w.rng.IntN(20) == 0, w.odd && !w.honest && w.rng.IntN(8) == 0:
 		fault := []work.Fault{work.Transient, work.Denied}[w.rng.IntN(2)]
 		results = []work.Result{result(it, work.Result{Fault: fault, Error: "no"})}
+	case !w.honest && w.rng.IntN(20) == 0:
+		results = []work.Result{silent(it)}
+	case !w.honest && w.rng.IntN(20) == 0:
+		results = []work.Result{returned(it)}
 	case it.Kind == work.Scan:
 		results = w.list(it)
 	case it.Kind == work.Part || it.Kind == work.Abort || it.Kind == work.Begin && w.rng.IntN(4) > 0:

@@ -73,15 +73,16 @@ func (b *batch) updateItems(ctx context.Context, tx *sqlx.Tx) error {
 		SET state = u.state, spec = coalesce(nullif(u.spec, '')::jsonb, i.spec), result = nullif(u.result, '')::jsonb,
 			copied = u.copied, skipped = u.skipped, failed = u.failed, handed = u.handed,
 			agent = u.agent, fault = u.fault, error = u.error,
+			not_before = CASE WHEN u.delay > 0 THEN now() + u.delay * interval '1 microsecond' ELSE i.not_before END,
 			looked_at = CASE WHEN u.state = 'queued' THEN now() END, -- it is alive
 			done_at = CASE WHEN u.state IN ('done', 'dead') THEN now() END
 		FROM unnest(
 			$1::bigint[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::integer[], $7::integer[], $8::integer[],
-			$9::text[], $10::text[], $11::text[])
-		AS u (id, state, spec, result, copied, skipped, failed, handed, agent, fault, error)
+			$9::text[], $10::text[], $11::text[], $12::bigint[])
+		AS u (id, state, spec, result, copied, skipped, failed, handed, agent, fault, error, delay)
 		WHERE i.id = u.id`
 
-	var ids []int64
+	var ids, delays []int64
 	var states, specs, results, agents, faults, errs []string
 	var copied, skipped, failed, handed []int32
 	for _, row := range b.rows {
@@ -101,11 +102,12 @@ func (b *batch) updateItems(ctx context.Context, tx *sqlx.Tx) error {
 		copied, skipped = append(copied, int32(row.tally.copied)), append(skipped, int32(row.tally.skipped))
 		failed, handed = append(failed, int32(row.tally.failed)), append(handed, int32(row.tally.handed))
 		agents, faults, errs = append(agents, row.agent), append(faults, string(row.fault)), append(errs, row.reason)
+		delays = append(delays, row.delay.Microseconds())
 	}
 	_, err := tx.ExecContext(ctx, query,
 		pq.Array(ids), pq.Array(states), pq.Array(specs), pq.Array(results),
 		pq.Array(copied), pq.Array(skipped), pq.Array(failed), pq.Array(handed),
-		pq.Array(agents), pq.Array(faults), pq.Array(errs))
+		pq.Array(agents), pq.Array(faults), pq.Array(errs), pq.Array(delays))
 	return err
 }
 

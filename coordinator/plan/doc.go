@@ -23,6 +23,21 @@
 //
 //	copy ──result─▶ done; per fault one item for the objects to try again
 //
+// What any of them becomes that agents may have died of (see work.Item.Suspect):
+//
+//	item    ──silent─▶ suspect halves; or the same again, suspect, if it is one
+//	                   object, range or part
+//	suspect ──silent─▶ suspect halves; or the same again, suspect, attempt + 1, so
+//	                   that it ends as failed
+//	        ──else───▶ as any other: what follows is no suspect
+//	any     ──returned▶ ready: the same item is handed out again
+//
+// So an object that ends whatever agent takes it stands alone after two
+// deliveries of its batch and at most seven more of its pieces, and has failed
+// after as many again as a job allows attempts: each of them costs an agent and
+// the time after which the queue takes it for dead (nats.ack_wait). Nothing else
+// waits for that.
+//
 // What a big object becomes:
 //
 //	begin  ──upload──▶ its finish, which waits, and a part item for each part

@@ -21,6 +21,20 @@ type Planner struct {
 // skipped; the item's Range must begin at the scan's cursor. A finish whose
 // part was given up is decided on with a result of kind part, which says why.
 func (p Planner) Decide(item work.Item, r work.Result) work.Verdict {
+	switch {
+	case r.Returned:
+		return work.Verdict{State: work.Ready, Delay: returnRest + p.delay(work.Throttled, 1)}
+	case r.Silent > 0:
+		return p.silent(item, r)
+	}
+	return p.decide(item, r)
+}
+
+// returnRest is how long an item that was given back rests at least: its old
+// message must be gone when the new one comes, or that is refused.
+const returnRest = 2 * time.Second
+
+func (p Planner) decide(item work.Item, r work.Result) work.Verdict {
 	switch item.Kind {
 	case work.Scan:
 		return p.scan(item, r)

@@ -56,7 +56,8 @@ func newFleet(seed uint64) *fleet {
 func (f *fleet) insert(n work.NewItem) {
 	f.nextID++
 	f.open[f.nextID] = &work.Item{
-		ID: f.nextID, Kind: n.Kind, Attempt: n.Attempt, Range: n.Range, Options: work.Options{MaxAttempts: 1 << 20},
+		ID: f.nextID, Kind: n.Kind, Attempt: n.Attempt, Range: n.Range, Suspect: n.Suspect,
+		Options: work.Options{MaxAttempts: 1 << 20},
 	}
 }
 
@@ -108,7 +109,8 @@ func (f *fleet) work() {
 	after := left.After
 	for pages := 1 + f.rnd.IntN(5); ; pages-- {
 		if f.rnd.IntN(15) == 0 {
-			f.flight = append(f.flight, work.Result{Item: id, Kind: work.Scan, Epoch: 1, Fault: work.Transient})
+			f.flight = append(f.flight, work.Result{Item: id, Kind: work.Scan, Epoch: 1, Fault: work.Transient,
+				Silent: max(f.rnd.IntN(6)-3, 0), Returned: f.rnd.IntN(4) == 0})
 			return
 		}
 		n := f.rnd.IntN(6)
@@ -158,7 +160,7 @@ func (f *fleet) record(t *testing.T, r work.Result) {
 		return
 	}
 	v := Planner{Jitter: f.rnd.Float64}.Decide(*item, r)
-	if v.State == "" {
+	if v.State == "" || v.State == work.Ready {
 		return
 	}
 	last := map[string]string{} // by the sort of item

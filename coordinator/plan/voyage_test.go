@@ -56,7 +56,8 @@ func (v *voyage) run() {
 		if v.waits {
 			v.t.Fatal("a finish waits and no part is on its way")
 		}
-		v.apply(v.p.Decide(*v.holder, v.result(*v.holder)))
+		r := v.result(*v.holder)
+		v.apply(v.p.Decide(*v.holder, r), r)
 	}
 	if v.open {
 		v.t.Error("the object has ended and its upload is open")
@@ -72,6 +73,10 @@ func (v *voyage) result(it work.Item) work.Result {
 		r.Fault, r.Gone = "", false
 	}
 	switch {
+	case r.Fault != "" && v.rnd.IntN(4) == 0:
+		r.Fault, r.Silent, r.Gone = work.Internal, 1, false
+	case r.Fault != "" && v.rnd.IntN(8) == 0:
+		r.Fault, r.Returned, r.Gone = work.Throttled, true, false
 	case r.Fault != "":
 	case it.Kind == work.Part:
 		r.Part = &work.StoredPart{N: it.N, Tag: "t"}
@@ -99,12 +104,14 @@ func (v *voyage) part() {
 	r := v.result(it)
 	got := v.p.Decide(it, r)
 	switch {
+	case got.State == work.Ready && r.Returned:
+		v.parts[n] = it
 	case got.State == work.Dead:
 		end := v.p.Decide(*v.holder, work.Result{Kind: work.Part, Fault: got.Fault, Error: got.Error, Gone: r.Gone})
 		if !end.Abandon {
 			v.t.Fatalf("an upload without part %d is kept: %+v", n, end)
 		}
-		v.apply(end)
+		v.apply(end, r)
 	case got.Part != nil:
 		if v.there[n] || len(got.Items) > 0 {
 			v.t.Fatalf("part %d is there twice", n)
@@ -113,16 +120,27 @@ func (v *voyage) part() {
 		if len(v.there) == v.holder.Upload.Parts(v.holder.Objects[0].Size) {
 			v.waits = false
 		}
-	case len(got.Items) == 1 && got.Items[0].N == n && got.Items[0].Attempt == next(r.Fault, it.Attempt) && !spent(r.Fault, it.Attempt, it.Options.MaxAttempts):
-		it.Attempt = got.Items[0].Attempt
+	case len(got.Items) == 1 && got.Items[0].N == n && got.Items[0].Attempt == after(it, r, r.Fault) && got.Items[0].Attempt <= it.Options.MaxAttempts:
+		it.Attempt, it.Suspect = got.Items[0].Attempt, got.Items[0].Suspect
 		v.parts[n] = it
 	default:
 		v.t.Fatalf("part %d is lost: %+v", n, got)
 	}
 }
 
+// after returns the attempt that must follow a result.
+func after(it work.Item, r work.Result, f work.Fault) int {
+	if r.Silent > 0 && !it.Suspect {
+		return it.Attempt
+	}
+	return next(f, it.Attempt)
+}
+
 // apply makes the changes of a verdict on the begin or the finish.
-func (v *voyage) apply(got work.Verdict) {
+func (v *voyage) apply(got work.Verdict, r work.Result) {
+	if got.State == work.Ready && r.Returned {
+		return
+	}
 	if got.State != work.Done || len(got.Outcomes) != 1 {
 		v.t.Fatalf("the object is lost: %+v", got)
 	}
@@ -143,7 +161,7 @@ func (v *voyage) apply(got work.Verdict) {
 	}
 	n := got.Items[0]
 	follows := work.Item{
-		Kind: n.Kind, Attempt: n.Attempt, Objects: n.Objects, Options: was.Options, Upload: was.Upload,
+		Kind: n.Kind, Attempt: n.Attempt, Objects: n.Objects, Options: was.Options, Upload: was.Upload, Suspect: n.Suspect,
 	}
 	switch {
 	case got.Upload != nil:
@@ -160,7 +178,7 @@ func (v *voyage) apply(got work.Verdict) {
 		if len(v.parts) != follows.Upload.Parts(n.Objects[0].Size) || n.Attempt != was.Attempt {
 			v.t.Fatalf("%d parts of %d bytes by %d", len(v.parts), n.Objects[0].Size, follows.Upload.Part)
 		}
-	case len(got.Items) != 1 || n.Attempt != next(got.Outcomes[0].Fault, was.Attempt) || n.Attempt > was.Options.MaxAttempts:
+	case len(got.Items) != 1 || n.Attempt != after(was, r, got.Outcomes[0].Fault) || n.Attempt > was.Options.MaxAttempts:
 		v.t.Fatalf("attempt %d of %d goes on as %+v", was.Attempt, was.Options.MaxAttempts, got.Items)
 	}
 	v.holder = &follows

@@ -26,7 +26,7 @@ var adviceOn = map[work.Fault]string{
 	work.Corrupt:     "The bytes did not match their checksum or length, each time. Compare the object at its source before a retry.",
 	work.Unsupported: "The target cannot hold such an object, often because of its key or size. Another target, or another key, is needed.",
 	work.Invalid:     "The request itself was wrong, such as a store's URL. Create a job with the right one.",
-	work.Internal:    "A defect of Tranship. The agent's log has more; please report it.",
+	work.Internal:    "A defect of Tranship, or an object that ends every agent that touches it. The agents' logs have more; please report it.",
 }
 
 // A notice is something that needs a person, and what that person can do.

@@ -25,7 +25,7 @@ const newerDelay = 15 * time.Second
 // removes the item under the next one. The ledger tells them apart by epoch.
 type Delivery struct {
 	Item       work.Item
-	Deliveries int       // times it was handed to an agent, this one included
+	Deliveries int       // times it was handed to an agent, or was on its way to one, this one included
 	Asked      time.Time // it was handed out no earlier
 
 	nc      *nats.Conn

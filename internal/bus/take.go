@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/tranship/tranship/internal/work"
 )
 
@@ -22,9 +20,10 @@ const missingWait = time.Second
 // while the queue is out of reach, it returns none and no error: the caller
 // just calls again.
 //
-// It never hands out more than n, and nothing is left behind: what the queue
-// sent in excess goes straight back. When ctx ends it returns the items that
-// had come by then, or the error of ctx if there are none.
+// It hands out no more than n, and nothing is left behind: what the queue sent
+// in excess goes straight back. Only a suspect does not, for the queue would
+// count that against it: it is handed out as well. When ctx ends Take returns
+// the items that had come by then, or the error of ctx if there are none.
 func (b *Bus) Take(ctx context.Context, site string, n int, wait time.Duration) ([]*Delivery, error) {
 	if err := work.CheckName("site", site); err != nil {
 		return nil, err
@@ -80,10 +79,13 @@ func (b *Bus) takeOnce(ctx context.Context, site string, n int, wait time.Durati
 		}
 	}
 	for i, m := range p.close() {
-		if i >= n {
-			b.giveBack(ctx, m)
-		} else if d := b.delivery(ctx, site, m, asked); d != nil {
+		d := b.delivery(ctx, site, m, asked)
+		switch {
+		case d == nil:
+		case i < n || d.Item.Suspect:
 			found = append(found, d)
+		default:
+			b.giveBack(ctx, d)
 		}
 	}
 	return found, len(p.gone) == len(work.Classes()), err
@@ -137,9 +139,9 @@ func (p *pull) look(ctx context.Context, site string, turns []turn) error {
 	return nil
 }
 
-// giveBack returns a message that was sent in excess.
-func (b *Bus) giveBack(ctx context.Context, m *nats.Msg) {
-	if err := b.nc.Publish(m.Reply, []byte(nak(0))); err != nil {
-		b.log.WarnContext(ctx, "item will come again only after its time", "subject", m.Subject, "err", err)
+// giveBack returns an item that was sent in excess.
+func (b *Bus) giveBack(ctx context.Context, d *Delivery) {
+	if err := d.Nak(0); err != nil {
+		b.log.WarnContext(ctx, "item will come again only after its time", "item", d.Item.ID, "err", err)
 	}
 }

@@ -172,6 +172,41 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	}
 }
 
+// TestSuspectsAreNotGivenBack has suspects of all classes arrive at once where
+// one item is waited for, until more than one is sent: all are handed out.
+func TestSuspectsAreNotGivenBack(t *testing.T) {
+	t.Parallel()
+	b, agent := newFleet(t, Options{})
+	ctx := testContext(t)
+	id, excess := work.ItemID(0), 0
+	for excess == 0 {
+		var three []work.Item
+		for _, c := range work.Classes() {
+			id++
+			it := item(c, 1, id)
+			it.Suspect = true
+			three = append(three, it)
+		}
+		published := make(chan []work.Receipt, 1)
+		go func() { published <- b.Publish(ctx, three) }()
+		for got := 0; got < len(three); {
+			list, err := agent.Take(ctx, "s", 1, time.Minute)
+			if err != nil {
+				t.Fatalf("after %d items: %v", id, err)
+			}
+			for _, d := range list {
+				if err := d.Ack(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			excess += len(list) - min(len(list), 1)
+			got += len(list)
+		}
+		<-published
+	}
+	t.Logf("of %d items, %d came in excess", id, excess)
+}
+
 func TestRedelivery(t *testing.T) {
 	t.Parallel()
 	b, agent := newFleet(t, Options{AckWait: time.Second})

@@ -20,7 +20,8 @@ const MaxErrorText = 600
 // one outcome per object. A scan item has one result per page; only the last
 // closes it. A begin says which upload it opened, or the outcome of an object
 // that needs none; a part, what was stored; a finish, the outcome; an abort,
-// nothing more. An item that could not be worked on at all has a Fault instead.
+// nothing more. An item that could not be worked on at all has a Fault instead;
+// Silent or Returned, then, say that the fault is not its own.
 type Result struct {
 	V        int             `json:"v"`
 	Job      JobID           `json:"job"`
@@ -37,9 +38,10 @@ type Result struct {
 	Gone     bool            `json:"gone,omitempty"`   // with a Fault of a part or a finish: the upload is no longer there, or of no use any more
 	Fault    Fault           `json:"fault,omitempty"`
 	Error    string          `json:"error,omitempty"`
-	Silent   int             `json:"silent,omitempty"` // with a Fault: the agent did not touch the item, because so many deliveries before this one ended without a word
-	Moved    int64           `json:"moved,omitempty"`  // payload bytes that crossed the agent or were copied by the server
-	At       time.Time       `json:"at"`               // when the agent finished
+	Silent   int             `json:"silent,omitempty"`   // with a Fault: the agent did not touch the item, because so many deliveries before this one ended without a word
+	Returned bool            `json:"returned,omitempty"` // with Throttled: the agent gives the item back as it is
+	Moved    int64           `json:"moved,omitempty"`    // payload bytes that crossed the agent or were copied by the server
+	At       time.Time       `json:"at"`                 // when the agent finished
 	TookMS   int64           `json:"took_ms"`
 }
 

@@ -6,9 +6,11 @@ import "time"
 // without looking at anything but the item's row and the result, and applied
 // by the ledger in the transaction that records the result.
 type Verdict struct {
-	// State is what the item becomes: Done, Dead, or Queued when it goes on
-	// (a scan with pages to come). Empty: the result changes nothing.
+	// State is what the item becomes: Done, Dead, Queued when it goes on (a scan
+	// with pages to come), or Ready when it is to be handed out again as it is,
+	// after Delay. Empty: the result changes nothing.
 	State ItemState
+	Delay time.Duration
 
 	// Outcomes is kept with a copy item, one per object. Those that are not
 	// final stand for objects handed on: Items must carry exactly these.
