@@ -63,6 +63,7 @@ func TestAway(t *testing.T) {
 func TestAwayForReal(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.alone() // what is in memory is always there
 	b.create()
 	nobody := "postgres:///x?host=" + url.QueryEscape(t.TempDir()) + "&user=tranship&sslmode=disable"
 	if _, err := ledger.Open(t.Context(), nobody, ledger.Options{}); !isAway(err) {

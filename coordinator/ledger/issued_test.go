@@ -22,6 +22,7 @@ func (b *bench) issued() work.Issued {
 func TestIssued(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.alone() // nothing restores what is in memory
 	if got := b.issued(); got != (work.Issued{}) {
 		t.Errorf("of an empty ledger: %+v", got)
 	}
@@ -51,6 +52,7 @@ func TestIssued(t *testing.T) {
 func TestDoubt(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.alone() // nothing restores what is in memory
 	running := b.create()
 	scan := b.claimOne()
 	canceled := b.create()

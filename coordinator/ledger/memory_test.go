@@ -75,6 +75,7 @@ func (w *world) history(steps int) {
 // slow is the real planner, whose seconds are hours; and it suspects some.
 func slow(it work.Item, r work.Result) work.Verdict {
 	v := plan.Planner{Jitter: func() float64 { return 1 }}.Decide(it, r)
+	v.Delay = v.Delay / (500 * time.Millisecond) * time.Hour
 	for i := range v.Items {
 		v.Items[i].Delay = v.Items[i].Delay / (500 * time.Millisecond) * time.Hour
 		v.Items[i].Suspect = it.ID%5 == 0

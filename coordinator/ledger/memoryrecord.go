@@ -129,6 +129,9 @@ func (m *Memory) updateItems(now time.Time, b *batch) {
 		if row.Kind == work.Scan {
 			it.span = row.item.Range
 		}
+		if row.delay > 0 {
+			it.notBefore = now.Add(row.delay.Truncate(time.Microsecond))
+		}
 		it.lookedAt, it.doneAt = time.Time{}, time.Time{}
 		switch it.state {
 		case work.Queued:

@@ -61,7 +61,7 @@ func TestRandom(t *testing.T) {
 		w.jobs = append(w.jobs, id)
 		w.source[id] = w.keys(100)
 	}
-	steps := []func(){w.hand, w.hand, w.work, w.work, w.work, w.collect, w.collect, w.collect, w.release, w.reconcile, w.control, w.again, w.tidyUp}
+	steps := []func(){w.hand, w.hand, w.work, w.work, w.work, w.collect, w.collect, w.collect, w.release, w.reconcile, w.control, w.again, w.tidyUp, w.rest}
 	for range 300 {
 		steps[w.rng.IntN(len(steps))]()
 		if _, err := w.FinishJobs(w.ctx()); err != nil {
@@ -104,6 +104,9 @@ func (w *world) claimAll(window int) (all []work.Item) {
 	}
 	return all
 }
+
+// rest lets items rest that were given back.
+func (w *world) rest() { w.advance(1) }
 
 // work has an agent do an item it has or once had.
 func (w *world) work() {
@@ -177,6 +180,7 @@ func (w *world) tidyUp() {
 // abortAll lets all aborts end and looks whether every upload did.
 func (w *world) abortAll() {
 	for w.tidyUp(); ; {
+		w.rest()
 		items := w.claimAll(1000)
 		lost, err := w.Overdue(w.ctx(), 0, 1000)
 		w.must(err)
@@ -327,6 +331,7 @@ func (w *world) finishAll() {
 			w.Resume(w.ctx(), id, "me")
 			_, err := w.Retry(w.ctx(), work.RetryQuery{Job: id}, "me")
 			w.must(err)
+			w.rest()
 			items := w.claimAll(1000)
 			lost, err := w.Overdue(w.ctx(), 0, 1000)
 			w.must(err)
