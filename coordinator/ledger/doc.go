@@ -85,4 +85,8 @@
 //
 // A Ledger is safe for concurrent use, and any number of coordinators may work
 // on one database at once.
+//
+// A Memory keeps the same rules without a database, for simulators. Tests do to
+// one whatever they do to a Ledger (see twin_test.go), so that neither strays
+// from the other.
 package ledger
