@@ -40,7 +40,7 @@ func (s *Store) under(ctx context.Context, c storage.Condition, refuses *atomic.
 		return answer, body, clashed(err, c)
 	}
 	if !rewind() {
-		return nil, nil, s.suspect(ctx, err)
+		return nil, nil, s.blameCondition(ctx, err)
 	}
 	r.header, r.check = plain, nil
 	answer, body, err = s.roundTrip(ctx, r)
@@ -66,10 +66,10 @@ func (s *Store) meets(ctx context.Context, key string, c storage.Condition) erro
 	return nil
 }
 
-// suspect finds out, by a made-up object, whether it was for its condition that
+// blameCondition finds out, by a made-up object, whether it was for its condition that
 // the server refused a body that cannot be sent again. If so the next attempt
 // goes without.
-func (s *Store) suspect(ctx context.Context, refused error) error {
+func (s *Store) blameCondition(ctx context.Context, refused error) error {
 	key := s.prefix + probeName()
 	r := &request{method: http.MethodPut, key: key, header: make(http.Header, 4), body: strings.NewReader("x"), size: 1}
 	answer, _, err := s.under(ctx, storage.Condition{Absent: true}, &s.unconditional.put, r)
