@@ -97,3 +97,41 @@ func TestLedgerIsSetBackUnderWay(t *testing.T) {
 	}
 	b.same("mem://"+name+"/from", "mem://"+name+"/to")
 }
+
+// A coordinator that dies while it puts a ledger right leaves the rest to the
+// next one, which begins again; those after it find nothing to do.
+func TestPuttingRightIsFinished(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	conn := b.connect("dead")
+	if err := conn.Setup(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	was := work.Issued{Job: 5, Item: 50}
+	err := conn.MoveMark(t.Context(), func(work.Mark) work.Mark { return work.Mark{Issued: was, SetBack: &work.Issued{}} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The last it did was to skip ids: now the ledger does not look set back.
+	if err := b.ledger.Skip(t.Context(), work.Issued{Job: was.Job + jobMargin, Item: was.Item + itemMargin}); err != nil {
+		t.Fatal(err)
+	}
+	c1, stop := b.coordinator("c1")
+	b.until("the mark is whole", func() bool {
+		m, err := conn.Mark(t.Context())
+		return err == nil && m.SetBack == nil && m.Issued.Beyond(was)
+	})
+	name := b.fill(10)
+	j := b.job(c1, "mem://"+name+"/from", "mem://"+name+"/to", work.DefaultOptions())
+	stop()
+	b.coordinator("c2")
+	b.agent("a1")
+	b.counts(b.ended(j.ID, work.Succeeded), 10, 0, 0)
+	events, err := b.ledger.Events(t.Context(), j.ID, 0, 100)
+	if err != nil || slices.ContainsFunc(events, func(e work.Event) bool { return e.What == "restored" }) {
+		t.Errorf("the ledger was put right once more: %+v, %v", events, err)
+	}
+	if j.ID <= was.Job {
+		t.Errorf("job %d has an id that was given out before", j.ID)
+	}
+}
