@@ -62,6 +62,7 @@ func (t *transfer) run(ctx context.Context) (work.ObjectOutcome, error) {
 	err := t.turn.insist(ctx, t.carrier, t.flight, []*end{t.src, t.dst}, func() (err error) {
 		for {
 			if out, err = t.try(ctx); !t.droppable(err) {
+				t.mayBeDone(err)
 				return err
 			}
 		}
@@ -69,9 +70,15 @@ func (t *transfer) run(ctx context.Context) (work.ObjectOutcome, error) {
 	if err != nil {
 		return t.ruled(err)
 	}
-	t.src.gate.fine()
-	t.dst.gate.fine()
+	t.src.fine()
+	t.dst.fine()
 	return out, nil
+}
+
+// mayBeDone has the object compared before it is tried again, if it may have
+// been stored although err says that it was not.
+func (t *transfer) mayBeDone(err error) {
+	t.again = t.again || storage.Is(err, work.Transient) && !refusal(err)
 }
 
 // open waits until both stores may be asked; see turn.

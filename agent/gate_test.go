@@ -26,6 +26,10 @@ func expired() error {
 	return &storage.Error{Op: "put", Store: "test://dst/", Fault: work.Denied, Expired: true, Err: errors.New("injected: token expired")}
 }
 
+func unreachable() error {
+	return &storage.Error{Op: "put", Store: "test://dst/", Fault: work.Transient, Unreachable: true, Err: errors.New("injected: connection refused")}
+}
+
 func newCarrier() *carrier { return newTransfer(nil, nil, work.Object{}).carrier }
 
 func TestGate(t *testing.T) {
@@ -212,7 +216,7 @@ func reopen(a *running) {
 // attempt, and holds up nothing else.
 func TestRefusedItemsGoBack(t *testing.T) {
 	t.Parallel()
-	for name, why := range map[string]error{"throttled": slowDown(0), "expired": expired()} {
+	for name, why := range map[string]error{"throttled": slowDown(0), "expired": expired(), "unreachable": unreachable()} {
 		for _, kind := range []work.Kind{work.Copy, work.Scan} {
 			t.Run(name+" "+string(kind), func(t *testing.T) {
 				t.Parallel()
@@ -224,12 +228,13 @@ func TestRefusedItemsGoBack(t *testing.T) {
 				it := item(1, list...)
 				if kind == work.Scan {
 					it = item(1)
+					it.Range.After = "k" // the first would fail if nobody answered
 				}
 				r.publish(it)
 				a := r.start()
 				r.eventually("the source is asked", func() bool { return src.asked.Load() > 0 })
 				r.eventually("it went back", func() bool { return a.inHand() == 0 })
-				if text := a.Presence().Trouble; (text != "") != (name == "expired") {
+				if text := a.Presence().Trouble; (text != "") != (name != "throttled") {
 					t.Errorf("trouble %q", text)
 				}
 				if n := testutil.CollectAndCount(&pauses{stores: a.stores, desc: newPausedDesc()}); n != 2 {

@@ -214,7 +214,7 @@ func (d *division) put(ctx context.Context, n int) error {
 // as makes sense.
 func (t *transfer) tries(ctx context.Context, do func() error, faults ...work.Fault) error {
 	for try := 1; ; try++ {
-		err := do()
+		err := judge(ctx, t.flight, []*end{t.src, t.dst}, do())
 		switch {
 		case err == nil:
 			t.turn.served()

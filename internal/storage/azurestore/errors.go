@@ -193,6 +193,8 @@ func (s *Store) fail(op, key string, err error) error {
 		e.Field, e.After = fieldOf(answer), retryAfter(answer.RawResponse)
 		e.Expired = expired(answer)
 		e.Hint = hint(answer, e.Expired)
+	case storage.NoAnswer(err):
+		e.Unreachable, e.Hint = true, storage.UnreachableHint
 	}
 	return e
 }

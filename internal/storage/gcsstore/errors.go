@@ -275,6 +275,8 @@ func (s *Store) fail(op, key string, err error) error {
 		code, text := readToken(token)
 		e.Expired = code == "invalid_grant"
 		e.Err = fmt.Errorf("no token was given: %s", text)
+	case storage.NoAnswer(err): // also that nobody gives a token
+		e.Unreachable, e.Hint = true, storage.UnreachableHint
 	}
 	return e
 }

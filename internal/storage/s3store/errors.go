@@ -196,6 +196,8 @@ func (s *Store) fail(op, key string, err error) error {
 		if e.Expired = creds.expired(); e.Expired {
 			e.Hint = renewHint
 		}
+	case storage.NoAnswer(err):
+		e.Unreachable, e.Hint = true, storage.UnreachableHint
 	}
 	if e.Expired && source == nil {
 		s.client.outdated()
