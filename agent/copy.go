@@ -249,7 +249,7 @@ func (t *transfer) buffered(ctx context.Context, in storage.Info) (evidence, err
 	if opts.Sums.Algos() == 0 && strict(t.options.Verify) {
 		opts.Sums = only(tp.seen, storage.CRC32C)
 	}
-	dst, err := t.dst.Put(ctx, t.obj.Key, bytes.NewReader(b), in.Size, opts)
+	dst, err := t.dst.Put(ctx, t.obj.Key, paced{bytes.NewReader(b), t.flight}, in.Size, opts)
 	if err != nil {
 		return evidence{}, t.to(err)
 	}

@@ -131,6 +131,8 @@ func faultOf(err error) work.Fault {
 		return api.fault()
 	case errors.As(err, &own):
 		return own.fault
+	case errors.Is(err, errOrder):
+		return work.Unsupported
 	case errors.As(err, &creds):
 		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 			return work.Transient
