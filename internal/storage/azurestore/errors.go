@@ -147,6 +147,8 @@ func faultOf(err error) work.Fault {
 		return storage.FaultOf(source.err)
 	case errors.As(err, &own):
 		return own.fault
+	case errors.Is(err, errOrder):
+		return work.Unsupported
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return work.Transient
 	case errors.As(err, &login):

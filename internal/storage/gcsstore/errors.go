@@ -196,6 +196,8 @@ func faultOf(err error) work.Fault {
 		return storage.FaultOf(source.err)
 	case errors.As(err, &own):
 		return own.fault
+	case errors.Is(err, errOrder):
+		return work.Unsupported
 	case errors.As(err, &token):
 		if token.Response != nil && (token.Response.StatusCode >= 500 || token.Response.StatusCode == http.StatusTooManyRequests) {
 			return work.Transient
