@@ -2,6 +2,8 @@ package s3store
 
 import (
 	"fmt"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/tranship/tranship/internal/work"
 )
@@ -51,11 +53,14 @@ func (s *Store) check(p page, at spot) error {
 func mute(echo *string) bool { return echo == nil || *echo == "" }
 
 // echoes reports whether a server that repeats what it was asked repeats this.
-// It may do so as it was sent or in the coding of keys.
+// It may do so as it was sent or in the coding of keys. What XML cannot hold is
+// never seen again.
 func echoes(echo *string, asked string) bool {
-	if echo == nil || *echo == asked {
+	if echo == nil || *echo == asked || strings.ContainsFunc(asked, unspeakable) {
 		return true
 	}
 	decoded, err := decodeKey([]byte(*echo))
 	return err == nil && decoded == asked
 }
+
+func unspeakable(c rune) bool { return c < ' ' || c == utf8.RuneError || c >= 0xfffe && c <= 0xffff }
