@@ -24,7 +24,7 @@ const (
 	lastRenewal  = time.Minute
 	// firstReturn and lastReturn are for stores where nobody answers.
 	firstReturn = time.Second
-	lastReturn  = 30 * time.Second
+	lastReturn  = 15 * time.Second
 
 	// refusedLimit is how long an object waits for stores that refuse to be
 	// asked before its item goes back to the queue.
@@ -153,7 +153,7 @@ func (e *end) note(err error) error {
 		}
 		e.gate.throttled(s.After)
 	case s.Fault == work.Transient:
-		e.doubted.Store(true)
+		e.failed.Store(time.Now().UnixNano())
 	}
 	return err
 }
@@ -202,7 +202,8 @@ func (t *turn) insist(ctx context.Context, c *carrier, f *flight, ends []*end, f
 		if err := t.wait(ctx, c, f, ends...); err != nil {
 			return err
 		}
-		err := judge(ctx, f, ends, fn())
+		began := time.Now()
+		err := judge(ctx, f, ends, began, fn())
 		if !refusal(err) || ctx.Err() != nil {
 			return err
 		}

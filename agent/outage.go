@@ -9,11 +9,8 @@ import (
 	"github.com/tranship/tranship/internal/work"
 )
 
-// When and how a store is asked whether anybody is there.
+// How a store is asked whether anybody is there.
 const (
-	// askAfter is how long a store must have served nothing. Before that, an
-	// error is that of one request.
-	askAfter = 5 * time.Second
 	// askLimit is how long it may take to answer.
 	askLimit = 30 * time.Second
 	// askKey is what it is asked for: anything but what the requests that fail
@@ -24,7 +21,6 @@ const (
 // fine notes that the store served a request.
 func (e *end) fine() {
 	e.reached.Store(true)
-	e.doubted.Store(false)
 	e.served.Store(time.Now().UnixNano())
 	e.gate.fine()
 }
@@ -39,18 +35,21 @@ func (p pair) met() {
 	}
 }
 
-// judge finds out whether a passing error is about one request, or the whole
-// store is away: a gateway that finds no server behind it, or a server that
-// hangs, fails everything in ways that single objects are known to fail, too.
-// It returns err, or why the store is away.
-func judge(ctx context.Context, f *flight, ends []*end, err error) error {
+// judge finds out whether a passing error of what began then is about one
+// request, or the whole store is away: a gateway that finds no server behind
+// it, or a server that hangs, fails everything in ways that single objects are
+// known to fail, too. It returns err, or why the store is away.
+func judge(ctx context.Context, f *flight, ends []*end, began time.Time, err error) error {
 	if !storage.Is(err, work.Transient) || refusal(err) || errors.Is(err, errGone) {
 		return err
 	}
 	for _, e := range ends {
+		if !e.suspect(began) {
+			continue
+		}
 		var away error
 		_ = f.patiently(func() error {
-			away = e.ask(ctx)
+			away = e.ask(ctx, began)
 			return nil
 		})
 		if away != nil {
@@ -60,19 +59,23 @@ func judge(ctx context.Context, f *flight, ends []*end, err error) error {
 	return err
 }
 
-// ask returns why the store is away, nil if it is not, or if nothing suggests
-// that it is. An answer of any sort will do, except that the request failed in
-// passing. Of several callers one asks; the others wait for what it hears.
-func (e *end) ask(ctx context.Context) error {
-	if !e.suspect() {
-		return nil
-	}
+// suspect reports whether the store may be away: it has failed since then, and
+// served nothing after that.
+func (e *end) suspect(then time.Time) bool {
+	failed := e.failed.Load()
+	return e.reached.Load() && failed >= then.UnixNano() && e.served.Load() <= failed
+}
+
+// ask returns why the store is away, nil if it is not. An answer of any sort
+// will do, except that the request failed in passing. Of several callers one
+// asks; the others wait for what it hears.
+func (e *end) ask(ctx context.Context, began time.Time) error {
 	e.asking.Lock()
 	defer e.asking.Unlock()
 	if away := e.gate.away(); away != nil {
 		return away
 	}
-	if !e.suspect() || ctx.Err() != nil {
+	if !e.suspect(began) || ctx.Err() != nil {
 		return nil
 	}
 	asking, cancel := context.WithTimeout(ctx, askLimit)
@@ -83,22 +86,16 @@ func (e *end) ask(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return nil
 	case storage.Is(err, work.NotFound): // also if the whole folder of a target is still to be made
-	case err != nil && refusal(e.note(err)):
-		return err
-	case errors.As(err, &s) && s.Fault == work.Transient:
+	case errors.As(err, &s) && s.Fault == work.Transient && !s.Unreachable:
 		away := *s
 		away.Unreachable, away.Hint = true, storage.UnreachableHint
 		e.gate.broke(&away)
 		return &away
+	case err != nil && refusal(e.note(err)):
+		return err
 	}
 	e.served.Store(time.Now().UnixNano())
 	return nil
-}
-
-// suspect reports whether the store may be away: it has failed, and served
-// nothing for a while.
-func (e *end) suspect() bool {
-	return e.reached.Load() && e.doubted.Load() && time.Since(time.Unix(0, e.served.Load())) > askAfter
 }
 
 // away returns why nobody may ask the store now, nil if that is not because it

@@ -33,8 +33,8 @@ type end struct {
 	facts     facts
 
 	reached atomic.Bool  // it has served a request, of any agent's
-	doubted atomic.Bool  // a request has failed in passing since it last served one
 	served  atomic.Int64 // when it last did, in nanoseconds of Unix time
+	failed  atomic.Int64 // when a request last failed in passing
 	asking  sync.Mutex   // held while it is asked whether anybody is there
 
 	// names are the storage.Algos that it named of the last object that it was

@@ -39,4 +39,4 @@ func NoAnswer(err error) bool {
 }
 
 // UnreachableHint says what can be done where nobody answers.
-const UnreachableHint = "check that the service is up, and that the agent's machine reaches it by this name; work goes on by itself then"
+const UnreachableHint = "check that the service is up and that the agent's machine reaches it"
