@@ -31,6 +31,9 @@ const (
 	refusedLimit = time.Minute
 	// longWait is what is waited for in the lounge.
 	longWait = 2 * time.Second
+	// oneByOne is the pause from which on requests are let in one after the
+	// other, this far apart, until one of them is served.
+	oneByOne = time.Second
 )
 
 // errRefused puts an item back: a store refuses to be asked, or is not there,
@@ -45,6 +48,7 @@ type gate struct {
 	pause  time.Duration // what was waited for last
 	until  time.Time
 	broken *storage.Error // why nothing at all will work: expired or unreachable; nil: it only asked to slow down
+	single bool           // until stands for one request that was let in, not for a pause
 }
 
 // rest returns how long the gate stays closed, 0 if it is open, and whether
@@ -52,10 +56,27 @@ type gate struct {
 func (g *gate) rest() (rest time.Duration, broken bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.left(), g.broken != nil
+}
+
+// left is rest for who holds the mutex.
+func (g *gate) left() time.Duration {
 	if g.pause == 0 {
-		return 0, false
+		return 0
 	}
-	return max(0, time.Until(g.until)), g.broken != nil
+	return max(0, time.Until(g.until))
+}
+
+// enter is rest for who wants to go in. After a long pause it lets one in, and
+// keeps the next waiting for that one's sake.
+func (g *gate) enter() (rest time.Duration, broken bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	rest = g.left()
+	if rest == 0 && g.pause >= oneByOne {
+		g.until, g.single = time.Now().Add(oneByOne), true
+	}
+	return rest, g.broken != nil
 }
 
 // spread is a moment to wait besides, or all would come back at once.
@@ -72,9 +93,9 @@ func (g *gate) throttled(after time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
-	if !now.Before(g.until) {
+	if g.single || !now.Before(g.until) {
 		g.pause = min(max(2*g.pause, firstPause), lastPause)
-		g.until = now.Add(g.pause)
+		g.until, g.single = now.Add(g.pause), false
 		if g.broken != nil && g.broken.Unreachable {
 			g.broken = nil // it answers again
 		}
@@ -90,7 +111,7 @@ func (g *gate) broke(err *storage.Error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
-	if g.broken != nil && now.Before(g.until) {
+	if g.broken != nil && now.Before(g.until) && !g.single {
 		return
 	}
 	if g.broken == nil || g.broken.Unreachable != err.Unreachable {
@@ -101,7 +122,7 @@ func (g *gate) broke(err *storage.Error) {
 		first, last = firstReturn, lastReturn
 	}
 	g.pause = min(max(2*g.pause, first), last)
-	g.until, g.broken = now.Add(g.pause), err
+	g.until, g.broken, g.single = now.Add(g.pause), err, false
 }
 
 // fine notes that the store served a request. While nothing works that may have
@@ -109,10 +130,14 @@ func (g *gate) broke(err *storage.Error) {
 func (g *gate) fine() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	now := time.Now()
+	if g.single {
+		g.until, g.single = now, false
+	}
 	switch {
 	case g.pause == 0:
 	case g.broken != nil:
-		if !time.Now().Before(g.until) {
+		if !now.Before(g.until) {
 			g.pause, g.broken = 0, nil
 		}
 	default:
@@ -177,7 +202,7 @@ func (t *turn) served() { t.since.Store(0) }
 func (t *turn) wait(ctx context.Context, c *carrier, f *flight, ends ...*end) error {
 	for _, e := range ends {
 		for {
-			rest, broken := e.gate.rest()
+			rest, broken := e.gate.enter()
 			if rest == 0 {
 				break
 			}

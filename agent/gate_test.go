@@ -91,6 +91,53 @@ func TestGate(t *testing.T) {
 	})
 }
 
+// After a long pause the first finds out for all whether it is over.
+func TestGateLetsInOneByOne(t *testing.T) {
+	t.Parallel()
+	for name, why := range map[string]error{"throttled": slowDown(4 * oneByOne), "expired": expired(), "unreachable": unreachable()} {
+		synctest.Test(t, func(t *testing.T) {
+			e := &end{url: "s3://b"}
+			e.reached.Store(true)
+			e.note(slowDown(0))
+			time.Sleep(firstPause)
+			for range 2 {
+				if rest, _ := e.gate.enter(); rest != 0 {
+					t.Errorf("closed for %v after a short pause, want it open for all", rest)
+				}
+			}
+			close := func() time.Duration {
+				for e.gate.pause < 4*oneByOne {
+					time.Sleep(time.Minute)
+					e.note(why)
+				}
+				rest, _ := e.gate.rest()
+				time.Sleep(rest)
+				return e.gate.pause
+			}
+			pause := close()
+			for _, want := range []bool{true, false} {
+				if rest, _ := e.gate.enter(); (rest == 0) != want {
+					t.Errorf("%s: closed for %v, want it open for the first alone", name, rest)
+				}
+			}
+			e.note(why)
+			e.note(why) // by one who was in already
+			if got := e.gate.pause; got <= pause {
+				t.Errorf("%s: a pause of %v after the first was refused, want more than %v", name, got, pause)
+			}
+			rest, _ := e.gate.rest()
+			time.Sleep(rest)
+			e.gate.enter()
+			e.fine()
+			for range 2 {
+				if rest, _ := e.gate.enter(); rest != 0 && name != "throttled" {
+					t.Errorf("%s: closed for %v after the first was served", name, rest)
+				}
+			}
+		})
+	}
+}
+
 func TestGateOfExpiredCredentials(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -103,7 +103,7 @@ func (e *end) ask(ctx context.Context, began time.Time) error {
 func (g *gate) away() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.broken == nil || !g.broken.Unreachable || !time.Now().Before(g.until) {
+	if g.broken == nil || !g.broken.Unreachable || g.single || !time.Now().Before(g.until) {
 		return nil
 	}
 	return g.broken
