@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 	"internal/bus":                  {"internal/work"},
 	"internal/cli":                  {"*"},
 	"internal/e2e":                  {},
+	"internal/e2e/proxy":            {},
 	"internal/e2e/servers":          {},
 	"internal/pgserver":             {},
 	"internal/sim":                  {},

@@ -101,6 +101,9 @@ func New(cfg config.Agent, d Deps) (*Agent, error) {
 	if err := errors.Join(work.CheckName("agent", cfg.Name), work.CheckName("site", cfg.Site)); err != nil {
 		return nil, err
 	}
+	if cfg.Stall <= 0 {
+		cfg.Stall = config.Default().Agent.Stall
+	}
 	if cfg.Streams < 1 || cfg.Memory < bufferLimit {
 		return nil, fmt.Errorf("agent %s: %d streams and %v of memory: it needs at least one, and 1MiB", cfg.Name, cfg.Streams, cfg.Memory)
 	}
@@ -177,7 +180,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	background.Go(func() { a.serve(present) })
 	background.Go(func() { a.watchJobs(present) })
 	background.Go(func() { a.keepAlive(present) })
-	background.Go(func() { watch(present, a.flights) })
+	background.Go(func() { watch(present, a.flights, time.Duration(a.cfg.Stall)) })
 
 	ready := make(chan *held)
 	foreground.Go(func() { a.take(taking, moving, ready) })

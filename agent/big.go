@@ -67,8 +67,8 @@ func (t *transfer) storePart(ctx context.Context, it work.Item, v *vouched) (wor
 	if err := d.put(ctx, it.N); err != nil {
 		return work.StoredPart{}, err
 	}
-	t.src.gate.fine()
-	t.dst.gate.fine()
+	t.src.fine()
+	t.dst.fine()
 	return d.stored[it.N-1], nil
 }
 
@@ -130,8 +130,8 @@ func (t *transfer) finish(ctx context.Context, it work.Item) (work.ObjectOutcome
 		}
 	})
 	if err == nil {
-		t.src.gate.fine()
-		t.dst.gate.fine()
+		t.src.fine()
+		t.dst.fine()
 	}
 	if err != nil {
 		return t.ruled(err)

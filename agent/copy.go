@@ -64,6 +64,7 @@ func (t *transfer) run(ctx context.Context) (work.ObjectOutcome, error) {
 	err := t.turn.insist(ctx, t.carrier, t.flight, []*end{t.src, t.dst}, func() (err error) {
 		for {
 			if out, err = t.try(ctx); !t.droppable(err) {
+				t.mayBeDone(err)
 				return err
 			}
 		}
@@ -74,9 +75,15 @@ func (t *transfer) run(ctx context.Context) (work.ObjectOutcome, error) {
 	if err != nil {
 		return t.ruled(err)
 	}
-	t.src.gate.fine()
-	t.dst.gate.fine()
+	t.src.fine()
+	t.dst.fine()
 	return out, nil
+}
+
+// mayBeDone has the object compared before it is tried again, if it may have
+// been stored although err says that it was not.
+func (t *transfer) mayBeDone(err error) {
+	t.again = t.again || storage.Is(err, work.Transient) && !refusal(err)
 }
 
 // open waits until both stores may be asked; see turn.
@@ -253,7 +260,7 @@ func (t *transfer) buffered(ctx context.Context, in storage.Info) (evidence, err
 	if opts.Sums.Algos() == 0 && strict(t.options.Verify) {
 		opts.Sums = only(tp.seen, storage.CRC32C)
 	}
-	dst, err := t.dst.Put(ctx, t.obj.Key, &fenced{bytes.NewReader(b), t.fence()}, in.Size, opts)
+	dst, err := t.dst.Put(ctx, t.obj.Key, &fenced{paced{bytes.NewReader(b), t.flight}, t.fence()}, in.Size, opts)
 	if err != nil {
 		return evidence{}, t.to(err)
 	}

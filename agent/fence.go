@@ -1,10 +1,10 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -98,7 +98,7 @@ func (t *transfer) fence() *lease {
 // A fenced body can be read, from wherever, only while the lease lasts: a
 // driver may send it again much later.
 type fenced struct {
-	body  *bytes.Reader
+	body  io.ReadSeeker
 	lease *lease
 }
 

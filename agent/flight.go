@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -10,11 +11,13 @@ import (
 	"github.com/tranship/tranship/internal/work"
 )
 
-// How long a stream may go without a sign of life. Stores have limits of their
-// own, which should be the first to act; this is what keeps an agent from
-// holding an item for ever whatever a store does.
+// How long a stream may go without a sign of life, beside config.Agent.Stall.
+// Stores have limits of their own, which should be the first to act; this is
+// what keeps an agent from holding an item for ever whatever a store does.
 const (
-	stallLimit = 3 * time.Minute
+	// leastProgress is how many bytes must pass in the time that a stream may
+	// stall. Fewer are a drip, which would hold the stream for days.
+	leastProgress = 16 << 10
 	// stallPatience is for what takes its time without moving bytes: a store
 	// that puts parts together or copies by itself, and waiting for one's turn.
 	stallPatience = 30 * time.Minute
@@ -24,25 +27,28 @@ const (
 )
 
 // errStalled ends what a stream does when it shows no sign of life.
-var errStalled = errors.New("no byte moved for too long")
+var errStalled = errors.New("next to no byte moved for too long (see agent.stall)")
 
 // A flight is what one stream does now.
 type flight struct {
 	bytes   atomic.Int64 // that passed, of the present object
 	total   *atomic.Int64
-	beats   atomic.Int64 // changes with every sign of life
+	beats   atomic.Int64 // changes with every sign of life but bytes
 	moves   atomic.Int64 // grows with every sign of life but the end of a wait
 	from    atomic.Int64 // moves at the begin
 	patient atomic.Int32 // more than 0: what it waits for may take its time
 	copying atomic.Int64 // bytes that a store copies by itself
+	seen    atomic.Int64 // bytes that passed or were looked at, of all objects
 
 	mu     sync.Mutex
 	cancel context.CancelCauseFunc // nil: the stream is idle
 	item   *held                   // it works for
 
-	// seen and since are owned by watch, moved by the loop that beats.
-	seen  int64
-	since time.Time
+	// What was found at the last sign of life is owned by watch.
+	beat, mark int64 // beats, seen
+	since      time.Time
+
+	// moved is what moves was when the loop that beats last asked.
 	moved int64
 }
 
@@ -70,11 +76,30 @@ func (f *flight) end() int64 {
 	return f.bytes.Load()
 }
 
-// passed counts bytes of bodies.
+// passed counts bytes of bodies that are moved.
 func (f *flight) passed(n int64) {
 	f.bytes.Add(n)
 	f.total.Add(n)
-	f.alive()
+	f.looked(n)
+}
+
+// looked counts bytes of bodies that are only looked at.
+func (f *flight) looked(n int64) {
+	f.seen.Add(n)
+	f.moves.Add(1)
+}
+
+// A paced body is in memory, and shows on its way that it goes on.
+type paced struct {
+	*bytes.Reader
+	flight *flight
+}
+
+// Read implements io.Reader.
+func (p paced) Read(b []byte) (int, error) {
+	n, err := p.Reader.Read(b)
+	p.flight.looked(int64(n))
+	return n, err
 }
 
 // patiently waits for something that may take its time.
@@ -114,16 +139,15 @@ func (f *flight) stirs() (work.JobID, bool) {
 	return f.item.item.Job, true
 }
 
-// look ends what the stream does if it has shown no sign of life for too long.
+// look ends what the stream does if it has shown no sign of life for so long.
 // If even that does not help, the item is left to other agents.
-func (f *flight) look(now time.Time) {
-	beats := f.beats.Load()
-	limit := stallLimit
+func (f *flight) look(now time.Time, limit time.Duration) {
+	beats, seen := f.beats.Load(), f.seen.Load()
 	if f.patient.Load() > 0 {
-		limit = stallPatience + time.Duration(f.copying.Load()/slowestCopy)*time.Second
+		limit = max(limit, stallPatience) + time.Duration(f.copying.Load()/slowestCopy)*time.Second
 	}
-	if beats != f.seen || f.since.IsZero() {
-		f.seen, f.since = beats, now
+	if beats != f.beat || seen-f.mark >= leastProgress || f.since.IsZero() {
+		f.beat, f.mark, f.since = beats, seen, now
 		return
 	}
 	f.mu.Lock()
@@ -137,9 +161,10 @@ func (f *flight) look(now time.Time) {
 	}
 }
 
-// watch looks at all flights now and then until ctx ends.
-func watch(ctx context.Context, flights []*flight) {
-	tick := time.NewTicker(stallLimit / 12)
+// watch looks at all flights now and then until ctx ends, and ends those that
+// show no sign of life for as long as limit.
+func watch(ctx context.Context, flights []*flight, limit time.Duration) {
+	tick := time.NewTicker(limit / 12)
 	defer tick.Stop()
 	for {
 		select {
@@ -147,7 +172,7 @@ func watch(ctx context.Context, flights []*flight) {
 			return
 		case now := <-tick.C:
 			for _, f := range flights {
-				f.look(now)
+				f.look(now, limit)
 			}
 		}
 	}

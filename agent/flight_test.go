@@ -9,8 +9,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tranship/tranship/config"
 	"github.com/tranship/tranship/internal/work"
 )
+
+var stallLimit = time.Duration(config.Default().Agent.Stall)
 
 func TestStalledStreamIsEnded(t *testing.T) {
 	t.Parallel()
@@ -18,13 +21,21 @@ func TestStalledStreamIsEnded(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		f, idle := &flight{total: new(atomic.Int64)}, &flight{total: new(atomic.Int64)}
-		go watch(ctx, []*flight{idle, f})
+		go watch(ctx, []*flight{idle, f}, stallLimit)
 
 		h := &held{moving: ctx}
 		moving := f.begin(h)
 		for range 20 { // slow, but alive
+			time.Sleep(stallLimit / 3)
+			f.passed(leastProgress / 2)
+		}
+		for range 20 { // and so is a slow readback, and a listing
+			time.Sleep(stallLimit / 3)
+			f.looked(leastProgress / 2)
+		}
+		for range 20 {
 			time.Sleep(stallLimit / 2)
-			f.passed(1)
+			f.alive()
 		}
 		if moving.Err() != nil {
 			t.Error("a slow stream was ended")
@@ -42,9 +53,19 @@ func TestStalledStreamIsEnded(t *testing.T) {
 		if !h.hung.Load() {
 			t.Error("the item is kept although its stream does not come back")
 		}
-		if n := f.end(); n != 20 {
-			t.Errorf("%d bytes counted, want 20", n)
+		if n := f.end(); n != 10*leastProgress {
+			t.Errorf("%d bytes counted, want %d", n, 10*leastProgress)
 		}
+
+		moving = f.begin(&held{moving: ctx})
+		for range stallLimit/time.Second + 30 { // a drip
+			time.Sleep(time.Second)
+			f.passed(1)
+		}
+		if context.Cause(moving) != errStalled {
+			t.Errorf("a drip of a byte a second: %v, want %v", context.Cause(moving), errStalled)
+		}
+		f.end()
 
 		moving = f.begin(&held{moving: ctx})
 		f.patient.Add(1)

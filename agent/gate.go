@@ -3,11 +3,8 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
-	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,38 +22,61 @@ const (
 	// firstRenewal and lastRenewal are for credentials that have expired.
 	firstRenewal = 5 * time.Second
 	lastRenewal  = time.Minute
-	// staleTrouble is how long after its last request a store is still said to
-	// be in trouble: perhaps nobody asks it any more.
-	staleTrouble = 5 * time.Minute
+	// firstReturn and lastReturn are for stores where nobody answers.
+	firstReturn = time.Second
+	lastReturn  = 15 * time.Second
 
 	// refusedLimit is how long an object waits for stores that refuse to be
 	// asked before its item goes back to the queue.
 	refusedLimit = time.Minute
+	// longWait is what is waited for in the lounge.
+	longWait = 2 * time.Second
+	// oneByOne is the pause from which on requests are let in one after the
+	// other, this far apart, until one of them is served.
+	oneByOne = time.Second
 )
 
-// errRefused puts an item back: a store refuses to be asked, which is not its
-// objects' fault and costs them no attempt.
-var errRefused = errors.New("a store refuses to be asked for now")
+// errRefused puts an item back: a store refuses to be asked, or is not there,
+// which is not its objects' fault and costs them no attempt.
+var errRefused = errors.New("a store cannot be asked for now")
 
 // A gate holds the requests to one store back after it refused to be asked: it
-// wanted them to slow down, or the credentials have expired. Each refusal after
-// a pause doubles the next one; every success shortens it.
+// wanted them to slow down, the credentials have expired, or nobody answered.
+// Each refusal after a pause doubles the next one; every success shortens it.
 type gate struct {
-	mu    sync.Mutex
-	pause time.Duration // what was waited for last
-	until time.Time
-	lapse error // that the credentials have expired, as the store said it
+	mu     sync.Mutex
+	pause  time.Duration // what was waited for last
+	until  time.Time
+	broken *storage.Error // why nothing at all will work: expired or unreachable; nil: it only asked to slow down
+	single bool           // until stands for one request that was let in, not for a pause
 }
 
 // rest returns how long the gate stays closed, 0 if it is open, and whether
-// that is because the credentials have expired.
-func (g *gate) rest() (rest time.Duration, lapsed bool) {
+// that is because nothing at all works.
+func (g *gate) rest() (rest time.Duration, broken bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.left(), g.broken != nil
+}
+
+// left is rest for who holds the mutex.
+func (g *gate) left() time.Duration {
 	if g.pause == 0 {
-		return 0, false
+		return 0
 	}
-	return max(0, time.Until(g.until)), g.lapse != nil
+	return max(0, time.Until(g.until))
+}
+
+// enter is rest for who wants to go in. After a long pause it lets one in, and
+// keeps the next waiting for that one's sake.
+func (g *gate) enter() (rest time.Duration, broken bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	rest = g.left()
+	if rest == 0 && g.pause >= oneByOne {
+		g.until, g.single = time.Now().Add(oneByOne), true
+	}
+	return rest, g.broken != nil
 }
 
 // spread is a moment to wait besides, or all would come back at once.
@@ -73,40 +93,52 @@ func (g *gate) throttled(after time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
-	if !now.Before(g.until) {
+	if g.single || !now.Before(g.until) {
 		g.pause = min(max(2*g.pause, firstPause), lastPause)
-		g.until = now.Add(g.pause)
+		g.until, g.single = now.Add(g.pause), false
+		if g.broken != nil && g.broken.Unreachable {
+			g.broken = nil // it answers again
+		}
 	}
 	if asked := now.Add(min(after, longestPause)); asked.After(g.until) {
 		g.until = asked
 	}
 }
 
-// lapsed notes that the credentials have expired.
-func (g *gate) lapsed(err error) {
+// broke notes that nothing works: the credentials have expired, or nobody
+// answers.
+func (g *gate) broke(err *storage.Error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
-	if g.lapse != nil && now.Before(g.until) {
+	if g.broken != nil && now.Before(g.until) && !g.single {
 		return
 	}
-	if g.lapse == nil {
+	if g.broken == nil || g.broken.Unreachable != err.Unreachable {
 		g.pause = 0
 	}
-	g.pause = min(max(2*g.pause, firstRenewal), lastRenewal)
-	g.until, g.lapse = now.Add(g.pause), err
+	first, last := firstRenewal, lastRenewal
+	if err.Unreachable {
+		first, last = firstReturn, lastReturn
+	}
+	g.pause = min(max(2*g.pause, first), last)
+	g.until, g.broken, g.single = now.Add(g.pause), err, false
 }
 
-// fine notes that the store served a request. While the credentials have
-// expired that may have been one from before, unless it was asked again.
+// fine notes that the store served a request. While nothing works that may have
+// been one from before, unless it was asked again.
 func (g *gate) fine() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	now := time.Now()
+	if g.single {
+		g.until, g.single = now, false
+	}
 	switch {
 	case g.pause == 0:
-	case g.lapse != nil:
-		if !time.Now().Before(g.until) {
-			g.pause, g.lapse = 0, nil
+	case g.broken != nil:
+		if !now.Before(g.until) {
+			g.pause, g.broken = 0, nil
 		}
 	default:
 		if g.pause -= g.pause / 16; g.pause < firstPause/2 {
@@ -115,21 +147,11 @@ func (g *gate) fine() {
 	}
 }
 
-// trouble returns why nothing can be done with the store until somebody does
-// something about it, nil if that is not so.
-func (g *gate) trouble() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if time.Since(g.until) > staleTrouble {
-		return nil
-	}
-	return g.lapse
-}
-
-// refusal reports whether a store refuses to be asked at all.
+// refusal reports whether a store refuses to be asked at all, or is not there
+// to be asked.
 func refusal(err error) bool {
 	var e *storage.Error
-	return errors.As(err, &e) && (e.Fault == work.Throttled || e.Expired)
+	return errors.As(err, &e) && (e.Fault == work.Throttled || e.Expired || e.Unreachable)
 }
 
 // forbidden reports whether a store can be asked but will not do this.
@@ -137,18 +159,26 @@ func forbidden(err error) bool {
 	return (storage.Is(err, work.Denied) || storage.Is(err, work.Unsupported)) && !refusal(err)
 }
 
-// note closes the store's gate if err is a refusal, and returns err.
+// note closes the store's gate if err is a refusal, and returns err. That a
+// store is unreachable which has never been reached is no refusal: most likely
+// the job names it wrongly, and must not wait for it for ever.
 func (e *end) note(err error) error {
 	var s *storage.Error
 	switch {
 	case !errors.As(err, &s):
-	case s.Expired:
-		e.gate.lapsed(s)
+	case s.Unreachable && !e.reached.Load():
+		stranger := *s
+		stranger.Unreachable = false
+		return &stranger
+	case s.Expired, s.Unreachable:
+		e.gate.broke(s)
 	case s.Fault == work.Throttled:
 		if e.throttles != nil {
 			e.throttles.Inc()
 		}
 		e.gate.throttled(s.After)
+	case s.Fault == work.Transient:
+		e.failed.Store(time.Now().UnixNano())
 	}
 	return err
 }
@@ -172,7 +202,7 @@ func (t *turn) served() { t.since.Store(0) }
 func (t *turn) wait(ctx context.Context, c *carrier, f *flight, ends ...*end) error {
 	for _, e := range ends {
 		for {
-			rest, lapsed := e.gate.rest()
+			rest, broken := e.gate.enter()
 			if rest == 0 {
 				break
 			}
@@ -182,7 +212,7 @@ func (t *turn) wait(ctx context.Context, c *carrier, f *flight, ends ...*end) er
 			if now.Add(rest).Sub(time.Unix(0, t.since.Load())) > c.patience() {
 				return errRefused
 			}
-			if err := c.waitFor(ctx, f, rest, lapsed); err != nil {
+			if err := c.waitFor(ctx, f, rest, broken); err != nil {
 				return err
 			}
 		}
@@ -197,18 +227,21 @@ func (t *turn) insist(ctx context.Context, c *carrier, f *flight, ends []*end, f
 		if err := t.wait(ctx, c, f, ends...); err != nil {
 			return err
 		}
-		err := fn()
+		began := time.Now()
+		err := judge(ctx, f, ends, began, fn())
 		if !refusal(err) || ctx.Err() != nil {
 			return err
 		}
 		if !slices.ContainsFunc(ends, (*end).shut) { // nobody noted it, or it was long ago
-			_ = ends[len(ends)-1].note(err)
+			if err = ends[len(ends)-1].note(err); !refusal(err) {
+				return err
+			}
 		}
 	}
 }
 
-// A lounge is where streams wait for credentials to be renewed. Where there is
-// none, none wait.
+// A lounge is where streams wait for stores where nothing works, and for those
+// that want to be left alone for long. Where there is none, none wait.
 type lounge struct {
 	seats   int64 // not all streams, so that the agent can go on with other stores
 	taken   atomic.Int64
@@ -222,8 +255,8 @@ func (l *lounge) patience() time.Duration {
 	return refusedLimit
 }
 
-func (l *lounge) waitFor(ctx context.Context, f *flight, d time.Duration, lapsed bool) error {
-	if lapsed {
+func (l *lounge) waitFor(ctx context.Context, f *flight, d time.Duration, broken bool) error {
+	if broken || d > longWait {
 		if l == nil {
 			return errRefused
 		}
@@ -279,43 +312,4 @@ func (p pair) closedFor() time.Duration {
 		}
 	}
 	return longest
-}
-
-// bucketOf shortens a store's URL to its bucket, so that there are few.
-func bucketOf(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return "unknown"
-	}
-	return u.Scheme + "://" + u.Host
-}
-
-// gates tells of every store that is open whether it refuses to be asked, by
-// bucket.
-func (s *stores) gates() map[string]bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	closed := map[string]bool{}
-	for raw, e := range s.open {
-		closed[bucketOf(raw)] = closed[bucketOf(raw)] || e.shut()
-	}
-	return closed
-}
-
-// trouble says what keeps the agent from working, "" if nothing does.
-func (s *stores) trouble() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	found := map[string]string{}
-	for raw, e := range s.open {
-		if err := e.gate.trouble(); err != nil {
-			found[bucketOf(raw)] = fmt.Sprintf("the credentials for %s have expired; renew them: %s", bucketOf(raw), textOf(err))
-		}
-	}
-	var all []string
-	for _, text := range found {
-		all = append(all, text)
-	}
-	slices.Sort(all)
-	return work.Clip(strings.Join(all, "; "))
 }

@@ -26,6 +26,10 @@ func expired() error {
 	return &storage.Error{Op: "put", Store: "test://dst/", Fault: work.Denied, Expired: true, Err: errors.New("injected: token expired")}
 }
 
+func unreachable() error {
+	return &storage.Error{Op: "put", Store: "test://dst/", Fault: work.Transient, Unreachable: true, Err: errors.New("injected: connection refused")}
+}
+
 func newCarrier() *carrier { return newTransfer(nil, nil, work.Object{}).carrier }
 
 func TestGate(t *testing.T) {
@@ -85,6 +89,53 @@ func TestGate(t *testing.T) {
 			t.Errorf("wait = %v, want why it was ended", err)
 		}
 	})
+}
+
+// After a long pause the first finds out for all whether it is over.
+func TestGateLetsInOneByOne(t *testing.T) {
+	t.Parallel()
+	for name, why := range map[string]error{"throttled": slowDown(4 * oneByOne), "expired": expired(), "unreachable": unreachable()} {
+		synctest.Test(t, func(t *testing.T) {
+			e := &end{url: "s3://b"}
+			e.reached.Store(true)
+			e.note(slowDown(0))
+			time.Sleep(firstPause)
+			for range 2 {
+				if rest, _ := e.gate.enter(); rest != 0 {
+					t.Errorf("closed for %v after a short pause, want it open for all", rest)
+				}
+			}
+			close := func() time.Duration {
+				for e.gate.pause < 4*oneByOne {
+					time.Sleep(time.Minute)
+					e.note(why)
+				}
+				rest, _ := e.gate.rest()
+				time.Sleep(rest)
+				return e.gate.pause
+			}
+			pause := close()
+			for _, want := range []bool{true, false} {
+				if rest, _ := e.gate.enter(); (rest == 0) != want {
+					t.Errorf("%s: closed for %v, want it open for the first alone", name, rest)
+				}
+			}
+			e.note(why)
+			e.note(why) // by one who was in already
+			if got := e.gate.pause; got <= pause {
+				t.Errorf("%s: a pause of %v after the first was refused, want more than %v", name, got, pause)
+			}
+			rest, _ := e.gate.rest()
+			time.Sleep(rest)
+			e.gate.enter()
+			e.fine()
+			for range 2 {
+				if rest, _ := e.gate.enter(); rest != 0 && name != "throttled" {
+					t.Errorf("%s: closed for %v after the first was served", name, rest)
+				}
+			}
+		})
+	}
 }
 
 func TestGateOfExpiredCredentials(t *testing.T) {
@@ -212,7 +263,7 @@ func reopen(a *running) {
 // attempt, and holds up nothing else.
 func TestRefusedItemsGoBack(t *testing.T) {
 	t.Parallel()
-	for name, why := range map[string]error{"throttled": slowDown(0), "expired": expired()} {
+	for name, why := range map[string]error{"throttled": slowDown(0), "expired": expired(), "unreachable": unreachable()} {
 		for _, kind := range []work.Kind{work.Copy, work.Scan} {
 			t.Run(name+" "+string(kind), func(t *testing.T) {
 				t.Parallel()
@@ -224,12 +275,13 @@ func TestRefusedItemsGoBack(t *testing.T) {
 				it := item(1, list...)
 				if kind == work.Scan {
 					it = item(1)
+					it.Range.After = "k" // the first would fail if nobody answered
 				}
 				r.publish(it)
 				a := r.start()
 				r.eventually("the source is asked", func() bool { return src.asked.Load() > 0 })
 				r.eventually("it went back", func() bool { return a.inHand() == 0 })
-				if text := a.Presence().Trouble; (text != "") != (name == "expired") {
+				if text := a.Presence().Trouble; (text != "") != (name != "throttled") {
 					t.Errorf("trouble %q", text)
 				}
 				if n := testutil.CollectAndCount(&pauses{stores: a.stores, desc: newPausedDesc()}); n != 2 {

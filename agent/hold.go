@@ -99,6 +99,9 @@ func (a *Agent) hold(taking, moving context.Context, d *bus.Delivery) *held {
 	case h.starting.Err() == nil:
 		h.pair, h.err = a.ends(h.moving, it)
 		h.refused(h.err)
+		if it.Kind != work.Scan || it.Range.After != "" {
+			h.pair.met()
+		}
 	}
 	if h.starting.Err() != nil || h.err != nil {
 		h.settle()

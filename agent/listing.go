@@ -58,7 +58,7 @@ func (l *listing) read(ctx context.Context, e *end, r work.Range) error {
 	err := l.turn.insist(ctx, l.carrier, l.flight, []*end{e}, func() error {
 		return e.note(e.List(ctx, work.Range{After: last, Upto: r.Upto}, func(infos []storage.Info) error {
 			l.turn.served()
-			e.gate.fine()
+			e.fine()
 			page := make([]entry, len(infos))
 			for i, in := range infos {
 				if in.Key <= last && (last != "" || in.Key == "") {

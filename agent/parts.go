@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/work"
@@ -214,7 +215,8 @@ func (d *division) put(ctx context.Context, n int) error {
 // as makes sense.
 func (t *transfer) tries(ctx context.Context, do func() error, faults ...work.Fault) error {
 	for try := 1; ; try++ {
-		err := do()
+		began := time.Now()
+		err := judge(ctx, t.flight, []*end{t.src, t.dst}, began, do())
 		switch {
 		case err == nil:
 			t.turn.served()

@@ -88,7 +88,7 @@ func TestServerSideCopyMayTakeItsTime(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		f := &flight{total: new(atomic.Int64)}
-		go watch(ctx, []*flight{f})
+		go watch(ctx, []*flight{f}, stallLimit)
 		moving := f.begin(&held{moving: ctx})
 		const hours = 4
 		err := f.patientlyFor(hours*3600*slowestCopy, func() error {

@@ -35,8 +35,17 @@ func (a *Agent) beat(taking, present context.Context) {
 	defer tick.Stop()
 	last, at := a.bytes.Load(), time.Now()
 	stopping := taking.Done()
+	stuck := false
 	for {
-		if err := a.bus.Beat(a.Presence()); err != nil {
+		p := a.Presence()
+		if stuck != (p.Trouble != "") {
+			if stuck = !stuck; stuck {
+				a.log.WarnContext(present, "work waits", "trouble", p.Trouble)
+			} else {
+				a.log.InfoContext(present, "work goes on")
+			}
+		}
+		if err := a.bus.Beat(p); err != nil {
 			a.log.DebugContext(present, "no sign of life sent", "err", err)
 		}
 		select {

@@ -38,6 +38,7 @@ func (e *end) probe(ctx context.Context, write bool) (work.StoreReport, error) {
 			return r, e.note(err)
 		}
 		e.facts.known[role], e.facts.asked[role] = found, true
+		e.fine()
 	}
 	r.Facts = e.facts.known[role]
 	return r, nil

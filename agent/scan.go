@@ -96,7 +96,7 @@ func (s *scan) run(r work.Range) error {
 func (s *scan) page(infos []storage.Info) error {
 	s.flight.alive()
 	s.turn.served()
-	s.held.pair.src.gate.fine()
+	s.held.pair.src.fine()
 	for _, in := range infos {
 		if in.Key <= s.last && (s.last != "" || in.Key == "") {
 			return disorder(s.held.pair.src, s.last, in.Key)

@@ -32,6 +32,11 @@ type end struct {
 	throttles prometheus.Counter // how often it asked to slow down; may be nil
 	facts     facts
 
+	reached atomic.Bool  // it has served a request, of any agent's
+	served  atomic.Int64 // when it last did, in nanoseconds of Unix time
+	failed  atomic.Int64 // when a request last failed in passing
+	asking  sync.Mutex   // held while it is asked whether anybody is there
+
 	// names are the storage.Algos that it named of the last object that it was
 	// sent without any.
 	names atomic.Uint32
@@ -111,7 +116,7 @@ func (s *stores) end(ctx context.Context, raw string) (*end, error) {
 	defer cancel()
 	st, err := s.drivers.Open(ctx, raw)
 	if err != nil {
-		if refusal(e.note(err)) {
+		if err = e.note(err); refusal(err) {
 			err = fmt.Errorf("%w: %w", errRefused, err)
 		}
 		s.release(e)

@@ -86,7 +86,7 @@ func (a *Agent) offerAlone(taking context.Context, suspects []*held, ready chan<
 		}
 	}
 	crowded = a.offer(taking, suspects[:1], ready)
-	look := time.NewTicker(stallLimit / 12)
+	look := time.NewTicker(time.Duration(a.cfg.Stall) / 12)
 	defer look.Stop()
 	for !h.hung.Load() {
 		select {

@@ -39,7 +39,7 @@ func (t *tap) Read(p []byte) (int, error) {
 	}
 	n, err := t.body.Read(p)
 	if t.looks {
-		t.flight.alive()
+		t.flight.looked(int64(n))
 	} else {
 		t.flight.passed(int64(n))
 	}

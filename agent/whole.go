@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 
 	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/work"
@@ -78,7 +79,10 @@ func (d *division) commit(ctx context.Context) (storage.Info, error) {
 				return err
 			}
 			dst, err = d.mp.Commit(ctx, d.upload, parts, opts)
-			return d.to(d.known(err))
+			if err = d.to(d.known(err)); !errors.Is(err, errGone) {
+				d.mayBeDone(err)
+			}
+			return err
 		})
 	}) // after any fault but a refusal it may have been done
 	return dst, err

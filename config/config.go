@@ -100,6 +100,9 @@ type Agent struct {
 	Memory Size `yaml:"memory"`
 	// Grace is how long what is in hand may take to finish at a shutdown.
 	Grace Duration `yaml:"grace"`
+	// Stall is how long a stream may go without moving 16KiB before what it
+	// does is given up and tried again.
+	Stall Duration `yaml:"stall"`
 	// Roots are the folders that file stores may lie in.
 	Roots []string `yaml:"roots"`
 	// Metrics is the address where Prometheus finds the agent's metrics.
@@ -130,6 +133,7 @@ func Default() Config {
 			Streams: 64,
 			Memory:  64 << 20,
 			Grace:   Duration(30 * time.Second),
+			Stall:   Duration(3 * time.Minute),
 			Roots:   []string{"/"},
 		},
 	}

@@ -40,6 +40,7 @@ var plainVariables = []plainVariable{
 	}},
 	{"TRANSHIP_MEMORY", func(c *Config, v string) error { return c.Agent.Memory.UnmarshalText([]byte(v)) }},
 	{"TRANSHIP_GRACE", func(c *Config, v string) error { return c.Agent.Grace.UnmarshalText([]byte(v)) }},
+	{"TRANSHIP_STALL", func(c *Config, v string) error { return c.Agent.Stall.UnmarshalText([]byte(v)) }},
 }
 
 // A secretVariable sets a key that nobody may see. It is taken from the

@@ -42,6 +42,7 @@ func TestEnvironWins(t *testing.T) {
 		"TRANSHIP_STREAMS":          "7",
 		"TRANSHIP_MEMORY":           "1GiB",
 		"TRANSHIP_GRACE":            "9s",
+		"TRANSHIP_STALL":            "8s",
 		"TRANSHIP_DATABASE_URL":     "postgres://h/d",
 		"TRANSHIP_NATS_URL":         "nats://h:4222",
 		"TRANSHIP_NATS_TOKEN":       "t",
@@ -54,7 +55,7 @@ func TestEnvironWins(t *testing.T) {
 	want.Data, want.Log = "/d", Log{"debug", "json"}
 	want.HTTP.Listen = "127.0.0.1:1"
 	want.NATS.Listen, want.NATS.Credentials = "127.0.0.1:2", "/c.creds"
-	want.Agent.Streams = 7
+	want.Agent.Streams, want.Agent.Stall = 7, Duration(8*time.Second)
 	want.Agent.Name, want.Agent.Site, want.Agent.Memory, want.Agent.Grace = "a1", "s1", 1<<30, Duration(9*time.Second)
 	want.Postgres.URL, want.NATS.URL, want.NATS.Token = NewSecret("postgres://h/d"), NewSecret("nats://h:4222"), NewSecret("t")
 	if !reflect.DeepEqual(c, want) {
@@ -165,6 +166,7 @@ func TestValidateNamesTheKey(t *testing.T) {
 		{"agent.streams", func(c *Config) { c.Agent.Streams = 0 }},
 		{"agent.memory", func(c *Config) { c.Agent.Memory = 1 }},
 		{"agent.grace", func(c *Config) { c.Agent.Grace = -1 }},
+		{"agent.stall", func(c *Config) { c.Agent.Stall = 0 }},
 		{"agent.metrics", func(c *Config) { c.Agent.Metrics = "0.0.0.0:9480" }},
 		{"agent.roots", func(c *Config) { c.Agent.Roots = []string{"a"} }},
 	}

@@ -92,12 +92,12 @@ func TestService(t *testing.T) {
 
 	var info micro.Info
 	ask(t, b, "$SRV.INFO.agent", &info)
-	if info.Version != "1.2.3-rc.1" || info.Metadata["agent"] != "agent-1" || info.Metadata["site"] != "s" || len(info.Endpoints) != 2 {
+	if info.Version != "1.2.3-rc.1" || info.Metadata["agent"] != "agent-1" || info.Metadata["site"] != "s" || len(info.Endpoints) != 3 {
 		t.Errorf("INFO = %+v", info)
 	}
 	var stats micro.Stats
 	ask(t, b, "$SRV.STATS.agent", &stats)
-	if len(stats.Endpoints) != 2 || string(stats.Endpoints[0].Data) != `{"streams":7}` {
+	if len(stats.Endpoints) != 3 || string(stats.Endpoints[0].Data) != `{"streams":7}` {
 		t.Errorf("STATS = %+v", stats)
 	}
 	var status map[string]int

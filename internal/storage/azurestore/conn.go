@@ -2,7 +2,10 @@ package azurestore
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
+	"os"
 	"time"
 )
 
@@ -23,12 +26,29 @@ func watched(d dial) dial {
 
 type conn struct{ net.Conn }
 
+// A stalledError means that nothing moved for longer than stall. The SDK does
+// not repeat what ended in one: a stream would be held for many minutes.
+type stalledError struct{ cause error }
+
+func (e *stalledError) Error() string { return fmt.Sprintf("no byte moved for too long (%v)", stall) }
+func (e *stalledError) Unwrap() error { return e.cause }
+
+// NonRetriable implements the SDK's interface for such errors.
+func (e *stalledError) NonRetriable() {}
+
+func stalled(n int, err error) (int, error) {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = &stalledError{err}
+	}
+	return n, err
+}
+
 // Read implements io.Reader.
 func (c *conn) Read(p []byte) (int, error) {
 	if err := c.SetReadDeadline(time.Now().Add(stall)); err != nil {
 		return 0, err
 	}
-	return c.Conn.Read(p)
+	return stalled(c.Conn.Read(p))
 }
 
 // Write implements io.Writer.
@@ -36,5 +56,5 @@ func (c *conn) Write(p []byte) (int, error) {
 	if err := c.SetDeadline(time.Now().Add(stall)); err != nil {
 		return 0, err
 	}
-	return c.Conn.Write(p)
+	return stalled(c.Conn.Write(p))
 }

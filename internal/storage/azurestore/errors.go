@@ -149,6 +149,8 @@ func faultOf(err error) work.Fault {
 		return storage.FaultOf(source.err)
 	case errors.As(err, &own):
 		return own.fault
+	case errors.Is(err, errOrder):
+		return work.Unsupported
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return work.Transient
 	case errors.As(err, &login):
@@ -197,6 +199,8 @@ func (s *Store) fail(op, key string, err error) error {
 		e.Field, e.After = fieldOf(answer), retryAfter(answer.RawResponse)
 		e.Expired = expired(answer)
 		e.Hint = hint(answer, e.Expired)
+	case storage.NoAnswer(err):
+		e.Unreachable, e.Hint = true, storage.UnreachableHint
 	}
 	return e
 }

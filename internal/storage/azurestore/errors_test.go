@@ -95,6 +95,20 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestNobodyAnswers asks a service that is gone.
+func TestNobodyAnswers(t *testing.T) {
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	t.Setenv("AZURE_STORAGE_KEY_FAKE", someKey)
+	s := openURL(t, "azblob://box?storage_account=fake&protocol=http&localemu=true&domain="+strings.TrimPrefix(gone.URL, "http://"))
+	_, _, err := s.Get(t.Context(), "key", "", 0, -1)
+	wantFault(t, "Get", err, work.Transient)
+	var e *storage.Error
+	if !errors.As(err, &e) || !e.Unreachable || e.Hint == "" {
+		t.Errorf("Get = %+v, want that nobody answers, and a hint", e)
+	}
+}
+
 // TestTagsNotTaken has an account refuse tags, and other things.
 func TestTagsNotTaken(t *testing.T) {
 	for code, want := range map[string]work.Field{

@@ -3,6 +3,7 @@ package azurestore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 
@@ -75,31 +76,20 @@ type walk struct {
 }
 
 func (w *walk) run(ctx context.Context) error {
-	n := int32(askFor)
-	opts := &container.ListBlobsFlatOptions{MaxResults: &n}
 	if w.jump {
 		// Without a prefix, so that there is no doubt what the start is
 		// relative to.
 		ctx = context.WithValue(ctx, startKey{}, w.store.prefix+w.r.After)
-	} else if w.store.prefix != "" {
-		opts.Prefix = &w.store.prefix
 	}
-	for pager := w.store.container.NewListBlobsFlatPager(opts); pager.More(); {
+	for marker := ""; ; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		page, err := pager.NextPage(ctx)
+		p, err := w.page(ctx, marker)
 		if err != nil {
 			return err
 		}
-		if page.Segment == nil {
-			return refuse(work.Transient, "the service's answer holds no page")
-		}
-		found, past, err := w.take(page.Segment.BlobItems)
-		if err != nil {
-			return err
-		}
-		for ; len(found) > 0; found = found[min(pageSize, len(found)):] {
+		for found := p.found; len(found) > 0; found = found[min(pageSize, len(found)):] {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
@@ -107,11 +97,10 @@ func (w *walk) run(ctx context.Context) error {
 				return w.theirs
 			}
 		}
-		if past {
+		if marker = p.next; p.past || marker == "" {
 			return nil
 		}
 	}
-	return nil
 }
 
 // take turns the items of a page into what the service says of objects in the
@@ -120,12 +109,11 @@ func (w *walk) take(items []*container.BlobItem) (found []storage.Info, past boo
 	found = make([]storage.Info, 0, len(items))
 	for _, item := range items {
 		if item == nil || item.Name == nil || item.Properties == nil {
-			return nil, false, refuse(work.Transient, "the service lists an object without a name or properties")
+			return nil, false, fmt.Errorf("%w: an object without a name or properties", errPage)
 		}
 		full := *item.Name
 		if w.begun && full <= w.last {
-			return nil, false, refuse(work.Unsupported, "the service lists keys out of order, %s after %s, so the listing may be incomplete",
-				work.Quote(full), work.Quote(w.last))
+			return nil, false, fmt.Errorf("%w: %s after %s", errOrder, work.Quote(full), work.Quote(w.last))
 		}
 		if w.jump && !w.begun && full < w.store.prefix+w.r.After {
 			return nil, false, errIgnored
@@ -136,7 +124,7 @@ func (w *walk) take(items []*container.BlobItem) (found []storage.Info, past boo
 		case !ok && w.jump:
 			return found, true, nil
 		case !ok:
-			return nil, false, refuse(work.Transient, "key %s in a listing of prefix %s", work.Quote(full), work.Quote(w.store.prefix))
+			return nil, false, fmt.Errorf("%w: key %s in a listing of prefix %s", errPage, work.Quote(full), work.Quote(w.store.prefix))
 		case w.r.Upto != "" && key > w.r.Upto && ordinary(w.store.prefix+w.r.Upto):
 			return found, true, nil
 		case key == "" || !w.r.Contains(key) || text(item.Properties.ResourceType) == "directory":

@@ -22,8 +22,12 @@ type lister struct {
 	starts bool // it knows startFrom
 	page   int
 
+	// spoil, if it is set, changes page n, counted from 1.
+	spoil func(n int, page string) string
+
 	mu     sync.Mutex
 	served int // keys
+	pages  int
 }
 
 func (l *lister) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -38,7 +42,13 @@ func (l *lister) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		n = 1
 	}
 	var b strings.Builder
-	b.WriteString(`<?xml version="1.0" encoding="utf-8"?><EnumerationResults><Blobs>`)
+	b.WriteString(`<?xml version="1.0" encoding="utf-8"?><EnumerationResults>`)
+	for name, asked := range map[string]string{"Prefix": q.Get("prefix"), "Marker": q.Get("marker")} {
+		b.WriteString("<" + name + ">")
+		_ = xml.EscapeText(&b, []byte(asked)) // a Builder never fails
+		b.WriteString("</" + name + ">")
+	}
+	b.WriteString("<Blobs>")
 	for _, key := range left[:min(n, len(left))] {
 		b.WriteString("<Blob><Name>")
 		_ = xml.EscapeText(&b, []byte(key)) // a Builder never fails
@@ -51,8 +61,14 @@ func (l *lister) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.WriteString("</NextMarker></EnumerationResults>")
 	l.mu.Lock()
 	l.served += min(n, len(left))
+	l.pages++
+	page := l.pages
 	l.mu.Unlock()
 	w.Header().Set("Content-Type", "application/xml")
+	if l.spoil != nil {
+		fmt.Fprint(w, l.spoil(page, b.String()))
+		return
+	}
 	fmt.Fprint(w, b.String())
 }
 
@@ -157,5 +173,55 @@ func TestPages(t *testing.T) {
 	})
 	if err != nil || !slices.Equal(sizes, []int{1000, 1000, 500}) {
 		t.Errorf("List gave pages of %d, %v", sizes, err)
+	}
+}
+
+// TestMeddledListings lists a container by way of somebody who changes its
+// second page: once only, or it and all that follow. The listing is whole, or
+// it fails; it never ends early.
+func TestMeddledListings(t *testing.T) {
+	var keys []string
+	for i := range 250 {
+		keys = append(keys, fmt.Sprintf("k%04d", i))
+	}
+	var pages []string
+	spied := listing(t, &lister{less: byBytes, page: 100, spoil: func(_ int, page string) string {
+		pages = append(pages, page)
+		return page
+	}}, "pre/", keys)
+	if got := keysOf(t, spied, work.Range{}); len(got) != len(keys) || len(pages) != 3 {
+		t.Fatalf("List = %d keys after %d pages", len(got), len(pages))
+	}
+	for name, change := range map[string]func(page string) string{
+		"the page before":    func(string) string { return pages[0] },
+		"the page behind":    func(string) string { return pages[2] },
+		"out of order":       strings.NewReplacer("k0150", "k0151", "k0151", "k0150").Replace,
+		"of another prefix":  func(page string) string { return strings.Replace(page, "<Prefix>pre/<", "<Prefix>p/<", 1) },
+		"another's keys":     func(page string) string { return strings.Replace(page, "<Name>pre/k0150", "<Name>prf/k0150", 1) },
+		"no list":            func(string) string { return "<EnumerationResults><NextMarker/></EnumerationResults>" },
+		"no word of the end": func(page string) string { return strings.ReplaceAll(page, "NextMarker>", "Other>") },
+		"named by its own name": func(page string) string {
+			return strings.ReplaceAll(page, "<NextMarker>pre/k0200", "<NextMarker>pre/k0100")
+		},
+	} {
+		for _, forever := range []bool{false, true} {
+			l := &lister{less: byBytes, page: 100, spoil: func(n int, page string) string {
+				if n == 2 || forever && n > 2 {
+					page = change(page)
+				}
+				return page
+			}}
+			s, n := listing(t, l, "pre/", keys), 0
+			err := s.List(t.Context(), work.Range{}, func(page []storage.Info) error { n += len(page); return nil })
+			t.Logf("%s, for ever %v: %d keys after %d pages, %v", name, forever, n, l.pages, err)
+			switch {
+			case err == nil && n != len(keys):
+				t.Errorf("%s, for ever %v: the listing ended well after %d of %d keys", name, forever, n, len(keys))
+			case err != nil && !forever:
+				t.Errorf("%s: %v; want it asked for again", name, err)
+			case err == nil && forever:
+				t.Errorf("%s, for ever: nothing was noticed", name)
+			}
+		}
 	}
 }

@@ -147,7 +147,7 @@ func missing(err error) error {
 	if !errors.Is(err, unix.ENOENT) {
 		return err
 	}
-	return &problem{fault: work.NotFound, text: "the folder does not exist", cause: err,
+	return &problem{fault: work.NotFound, away: true, text: "the folder does not exist", cause: err,
 		hint: "check the path, and that its disk is mounted on the agent's machine"}
 }
 

@@ -16,15 +16,30 @@ import (
 func (s *Store) fail(op, key string, err error) *storage.Error {
 	e := &storage.Error{Op: op, Store: s.url, Key: key, Err: err, Fault: storage.FaultOf(err)}
 	var own *problem
-	if errors.As(err, &own) {
-		e.Fault, e.Hint, e.Field, e.Clash = own.fault, own.hint, own.field, own.clash
-		return e
-	}
 	var no unix.Errno
 	if errors.As(err, &no) {
 		e.Fault, e.Hint, e.Field = fault(no)
+		e.Unreachable = cutOff(no)
+	}
+	if errors.As(err, &own) {
+		e.Fault, e.Hint, e.Field, e.Clash = own.fault, own.hint, own.field, own.clash
+		e.Unreachable = e.Unreachable || own.away && key != "" // a folder without objects need not be there
+	}
+	if e.Unreachable && e.Hint == "" {
+		e.Hint = "check that the file system is mounted on the agent's machine and that its server is up"
 	}
 	return e
+}
+
+// cutOff reports whether an error number says that the file system has lost
+// its server or its device.
+func cutOff(no unix.Errno) bool {
+	switch no {
+	case unix.ENOTCONN, unix.ESHUTDOWN, unix.ECONNREFUSED, unix.ETIMEDOUT, unix.EHOSTDOWN,
+		unix.EHOSTUNREACH, unix.ENETDOWN, unix.ENETUNREACH, unix.ENODEV:
+		return true
+	}
+	return false
 }
 
 // fault says what an error number of the system means for a job, and which
@@ -56,6 +71,7 @@ type problem struct {
 	hint  string
 	field work.Field // what of the object cannot be held, if that is it
 	clash bool       // a condition was not met
+	away  bool       // the store's own folder is not there
 	cause error
 }
 

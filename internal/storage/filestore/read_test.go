@@ -2,9 +2,12 @@ package filestore
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/storage/storagetest"
@@ -62,4 +65,39 @@ func overwrite(path string) error {
 	defer f.Close()
 	_, err = f.WriteAt([]byte("other"), 150_000)
 	return err
+}
+
+// TestStoreIsGone reads from a folder that has been taken away, as a file
+// system is whose server is gone: that is no object's fault.
+func TestStoreIsGone(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "mounted")
+	s := open(t, dir, "")
+	put(t, s, "there", "x", storage.PutOptions{})
+	for _, tt := range []struct {
+		name string
+		gone bool
+	}{{"absent", false}, {"there", true}} {
+		if tt.gone {
+			if err := os.Rename(dir, dir+".away"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, _, err := s.Get(t.Context(), tt.name, "", 0, -1)
+		var e *storage.Error
+		if !errors.As(err, &e) || e.Fault != work.NotFound || e.Unreachable != tt.gone {
+			t.Errorf("Get(%s) = %+v, want not found and unreachable %v", tt.name, e, tt.gone)
+		}
+	}
+	var e *storage.Error
+	if err := s.List(t.Context(), work.Range{}, nil); !errors.As(err, &e) || e.Fault != work.NotFound || e.Unreachable {
+		t.Errorf("List = %+v, want not found alone: the folder may be a target's, still to be made", e)
+	}
+	for no, want := range map[unix.Errno]bool{unix.ENOTCONN: true, unix.EHOSTDOWN: true, unix.EIO: false, unix.ESTALE: false} {
+		for _, err := range []error{no, naming("k", no)} {
+			if e := s.fail("list", "", err); e.Unreachable != want || e.Fault != work.Transient {
+				t.Errorf("fail(%v) = %+v, want unreachable %v", err, e, want)
+			}
+		}
+	}
 }

@@ -99,23 +99,18 @@ func (p piece) is(a *gcs.ObjectAttrs) bool {
 
 // inFolder lists what begins with a name.
 func (s *Store) inFolder(ctx context.Context, begin string) (map[string]piece, error) {
-	query := &gcs.Query{Prefix: begin, Projection: gcs.ProjectionNoACL}
-	if err := query.SetAttrSelection([]string{"Name", "Size", "Generation", "CRC32C"}); err != nil {
-		return nil, err
-	}
 	all := make(map[string]piece)
 	for token := ""; ; {
-		page, next, err := s.page(ctx, query, token)
+		p, err := s.page(ctx, query{prefix: begin, token: token, fields: ofPieces})
 		if err != nil {
 			return nil, err
 		}
-		for _, a := range page {
-			all[strings.TrimPrefix(a.Name, begin)] = pieceOf(a)
+		for _, e := range p.Items {
+			all[strings.TrimPrefix(e.Name, begin)] = piece{e.Name, e.Generation, e.Size, e.CRC32C}
 		}
-		if next == "" {
+		if token = p.Next; token == "" {
 			return all, nil
 		}
-		token = next
 	}
 }
 

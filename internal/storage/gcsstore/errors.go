@@ -198,6 +198,8 @@ func faultOf(err error) work.Fault {
 		return storage.FaultOf(source.err)
 	case errors.As(err, &own):
 		return own.fault
+	case errors.Is(err, errOrder):
+		return work.Unsupported
 	case errors.As(err, &token):
 		if token.Response != nil && (token.Response.StatusCode >= 500 || token.Response.StatusCode == http.StatusTooManyRequests) {
 			return work.Transient
@@ -279,6 +281,8 @@ func (s *Store) fail(op, key string, err error) error {
 		code, text := readToken(token)
 		e.Expired = code == "invalid_grant"
 		e.Err = fmt.Errorf("no token was given: %s", text)
+	case storage.NoAnswer(err): // also that nobody gives a token
+		e.Unreachable, e.Hint = true, storage.UnreachableHint
 	}
 	return e
 }

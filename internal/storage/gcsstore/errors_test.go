@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -85,8 +86,31 @@ func TestFaultsOfGoogle(t *testing.T) {
 	})
 	_, err := s.Stat(t.Context(), "key")
 	e := wantFault(t, "Stat", err, work.Throttled)
-	if e.After != 2*time.Second || !strings.Contains(e.Error(), "[request id-8]") || calls.Load() != attempts {
-		t.Errorf("Stat = %v after %d requests, want the request's id, 2 s and %d", e, calls.Load(), attempts)
+	if e.After != 2*time.Second || !strings.Contains(e.Error(), "[request id-8]") || calls.Load() != 1 {
+		t.Errorf("Stat = %v after %d requests, want the request's id, 2 s, and the service left alone", e, calls.Load())
+	}
+}
+
+// TestNobodyAnswers asks a service that is gone.
+func TestNobodyAnswers(t *testing.T) {
+	t.Parallel()
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	s, err := openAt(t.Context(), &url.URL{Scheme: "gs", Host: "bucket"}, gone.URL)
+	must(t, err)
+	_, stat := s.Stat(t.Context(), "key")
+	_, _, get := s.Get(t.Context(), "key", "", 0, -1)
+	for what, err := range map[string]error{"Stat": stat, "Get": get, "List": s.List(t.Context(), work.Range{}, nil)} {
+		if e := wantFault(t, what, err, work.Transient); !e.Unreachable || e.Hint == "" {
+			t.Errorf("%s = %+v, want that nobody answers, and a hint", what, e)
+		}
+	}
+	// That a body's source is away says nothing of this store.
+	s = scripted(t, func(http.ResponseWriter, *http.Request) {})
+	away := &storage.Error{Op: "get", Fault: work.Transient, Unreachable: true, Err: errors.New("gone")}
+	_, err = s.Put(t.Context(), "key", iotest.ErrReader(away), 5, storage.PutOptions{})
+	if e := wantFault(t, "Put", err, work.Transient); e.Unreachable {
+		t.Errorf("Put = %+v, want no word of this store", e)
 	}
 }
 

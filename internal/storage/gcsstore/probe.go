@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"time"
 
-	gcs "cloud.google.com/go/storage"
-
 	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/work"
 )
@@ -20,11 +18,7 @@ func (s *Store) Probe(ctx context.Context, write bool) ([]work.Fact, error) {
 }
 
 func (s *Store) probe(ctx context.Context, write bool) ([]work.Fact, error) {
-	query := &gcs.Query{Prefix: s.prefix, Projection: gcs.ProjectionNoACL}
-	if err := query.SetAttrSelection(listed); err != nil {
-		return nil, err
-	}
-	if _, _, err := s.page(ctx, query, ""); err != nil {
+	if _, err := s.page(ctx, query{prefix: s.prefix, fields: ofObjects}); err != nil {
 		return nil, err
 	}
 	service := "Google Cloud Storage at " + s.client.base

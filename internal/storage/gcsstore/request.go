@@ -57,13 +57,25 @@ func (s *Store) do(ctx context.Context, r *request) (resp *http.Response, err er
 func (s *Store) again(ctx context.Context, rewind func() bool, try func() error) error {
 	for attempt := 1; ; attempt++ {
 		err := try()
-		if err == nil || attempt == attempts || ctx.Err() != nil || !passing(err) || rewind != nil && !rewind() {
+		if err == nil || attempt == attempts || ctx.Err() != nil || !repeatable(err) || rewind != nil && !rewind() {
 			return err
 		}
 		if !sleep(ctx, pause(attempt, err)) {
 			return err
 		}
 	}
+}
+
+// patience is how long the service may ask to be left alone for its request to
+// be repeated here nevertheless. For longer, the engine takes over.
+const patience = time.Second
+
+// repeatable reports whether a request is worth another attempt at once: one
+// that stalled has taken long enough, and a service that wants to be left alone
+// is.
+func repeatable(err error) bool {
+	api := told(err)
+	return passing(err) && !errors.Is(err, errStalled) && (api == nil || api.after <= patience)
 }
 
 // rewinder returns a function that makes a body ready to be sent again, from
@@ -92,7 +104,11 @@ func pause(attempt int, err error) time.Duration {
 	if faultOf(err) == work.Throttled {
 		d *= 4
 	}
-	return d/2 + rand.N(d)
+	d = d/2 + rand.N(d)
+	if api := told(err); api != nil {
+		d = max(d, min(api.after, patience))
+	}
+	return d
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {

@@ -79,7 +79,7 @@ func (s *Store) do(ctx context.Context, r *request) (*http.Response, error) {
 				return nil, why
 			}
 		}
-		if attempt == attempts || afterOf(err) > patience || ctx.Err() != nil || !passing(err) || !rewind() {
+		if attempt == attempts || ctx.Err() != nil || !repeatable(err) || !rewind() {
 			return nil, err
 		}
 		s.client.adjust(err)
@@ -91,6 +91,13 @@ func (s *Store) do(ctx context.Context, r *request) (*http.Response, error) {
 			return nil, err
 		}
 	}
+}
+
+// repeatable reports whether a request is worth another attempt at once: one
+// that stalled has taken long enough, and a server that wants to be left alone
+// is.
+func repeatable(err error) bool {
+	return passing(err) && !errors.Is(err, errStalled) && afterOf(err) <= patience
 }
 
 // broke reports whether a request failed before the server was heard.
@@ -264,15 +271,25 @@ func (s *Store) roundTrip(ctx context.Context, r *request) (http.Header, []byte,
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the answer: %w", err)
 	}
-	// A server may find that it failed after it has sent status 200.
-	if bytes.Contains(body, []byte("<Error>")) {
-		var e apiError
-		if xml.Unmarshal(body, &e) == nil && e.XMLName.Local == "Error" {
-			e.heard(resp)
-			return nil, nil, &e
-		}
+	if e := lateError(resp, body); e != nil {
+		return nil, nil, e
 	}
 	return resp.Header, body, nil
+}
+
+// lateError returns the refusal that a body is although its answer was a
+// success, nil if it is none: a server may find that it failed after it has
+// sent status 200.
+func lateError(resp *http.Response, body []byte) error {
+	if !bytes.Contains(body, []byte("<Error>")) {
+		return nil
+	}
+	var e apiError
+	if xml.Unmarshal(body, &e) != nil || e.XMLName.Local != "Error" {
+		return nil
+	}
+	e.heard(resp)
+	return &e
 }
 
 // decode reads an XML answer.

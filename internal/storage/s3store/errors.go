@@ -134,6 +134,8 @@ func faultOf(err error) work.Fault {
 		return api.fault()
 	case errors.As(err, &own):
 		return own.fault
+	case errors.Is(err, errOrder):
+		return work.Unsupported
 	case errors.As(err, &creds):
 		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 			return work.Transient
@@ -203,6 +205,8 @@ func (s *Store) fail(op, key string, err error) error {
 		if e.Expired = creds.expired(); e.Expired {
 			e.Hint = renewHint
 		}
+	case storage.NoAnswer(err):
+		e.Unreachable, e.Hint = true, storage.UnreachableHint
 	}
 	if e.Expired && source == nil {
 		s.client.outdated()

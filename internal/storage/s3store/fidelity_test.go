@@ -249,7 +249,11 @@ func TestArchived(t *testing.T) {
 	answer := func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Query().Has("list-type"):
-			_, _ = io.WriteString(w, "<ListBucketResult>")
+			if r.URL.Query().Has("start-after") {
+				_, _ = io.WriteString(w, emptyPage)
+				return
+			}
+			_, _ = io.WriteString(w, "<ListBucketResult><IsTruncated>false</IsTruncated>")
 			for _, x := range []string{"a<C>GLACIER", "b<C>STANDARD", "c<C>DEEP_ARCHIVE</StorageClass><RestoreStatus><IsRestoreInProgress>true</IsRestoreInProgress></RestoreStatus>",
 				"d<C>GLACIER</StorageClass><RestoreStatus><IsRestoreInProgress>false</IsRestoreInProgress><RestoreExpiryDate>" + soon + "</RestoreExpiryDate></RestoreStatus>",
 				"e<C>GLACIER</StorageClass><RestoreStatus><RestoreExpiryDate>2020-01-01T00:00:00.000Z</RestoreExpiryDate></RestoreStatus>",
@@ -305,7 +309,7 @@ func TestListAsksForRestores(t *testing.T) {
 			if got := r.Header.Get("X-Amz-Optional-Object-Attributes"); (got == "RestoreStatus") != isAmazon {
 				t.Errorf("Amazon's: %v; the listing asks for %q", isAmazon, got)
 			}
-			_, _ = io.WriteString(w, "<ListBucketResult/>")
+			_, _ = io.WriteString(w, emptyPage)
 		})
 		s.client.amazon = isAmazon
 		if err := s.List(t.Context(), work.Range{}, nil); err != nil {

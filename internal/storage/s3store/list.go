@@ -3,6 +3,7 @@ package s3store
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -13,9 +14,15 @@ import (
 	"github.com/tranship/tranship/internal/work"
 )
 
+// mostBarren is how many pages without keys may follow each other. Some servers
+// look at so many keys for a page, whether or not they belong to it.
+const mostBarren = 1000
+
 // List reads the keys of a range page by page. It starts anywhere, as S3
 // lists from after any key, whether or not an object has it. A page that
-// fails is asked for again; the listing as a whole never is.
+// fails, or cannot be the one that was asked for, is asked for again; the
+// listing as a whole never is. That a listing ends is believed only when the
+// server, asked for what comes after the last key, says that there is nothing.
 //
 // Whether an object is archived is told on Amazon's service alone: others do
 // not say in a listing what has been restored, and have objects that can be
@@ -24,97 +31,116 @@ import (
 // An object whose key is the store's prefix itself, as the consoles of some
 // stores leave behind for a folder, has no key here and is not listed.
 func (s *Store) List(ctx context.Context, r work.Range, fn func([]storage.Info) error) error {
-	var (
-		last  = r.After
-		token string
-	)
+	at, ended, barren := spot{after: r.After}, false, 0
 	for {
-		p, err := s.page(ctx, last, token)
+		p, err := s.page(ctx, r, at)
 		if err != nil {
 			return s.fail("list", "", err)
 		}
-		found, err := s.take(p.entries, last, r)
-		if err != nil {
-			return s.fail("list", "", err)
-		}
-		if len(found) > 0 {
-			last = found[len(found)-1].Key
-			if err := fn(found); err != nil {
+		empty := len(p.found) == 0
+		if !empty {
+			at.after, barren = p.found[len(p.found)-1].Key, 0
+			if err := fn(p.found); err != nil {
 				return err
 			}
 		}
-		if len(found) < len(p.entries) && r.Upto != "" || !p.truncated {
+		at.token = p.token
+		switch {
+		case p.past, ended && empty && !p.truncated:
 			return nil
+		case p.truncated && empty:
+			if barren++; barren > mostBarren {
+				return s.fail("list", "", fmt.Errorf("%w: %d pages without keys in a row", errAnswer, barren))
+			}
 		}
-		if p.token == "" && len(found) == 0 {
-			return s.fail("list", "", fmt.Errorf("%w: a page without keys that is not the last", errAnswer))
-		}
-		token = p.token
+		ended = !p.truncated
 	}
 }
 
-// take turns the entries of a page into what the store says of objects, up to
-// the end of the range.
-func (s *Store) take(entries []entry, last string, r work.Range) ([]storage.Info, error) {
-	found := make([]storage.Info, 0, len(entries))
+// A spot is where in the store's keys a page begins: after a key, or where the
+// page before said with a token.
+type spot struct{ after, token string }
+
+// A leaf is a page that was looked through.
+type leaf struct {
+	page
+	found []storage.Info // in the range
+	past  bool           // its end is
+}
+
+// page asks for the page at a spot. One that cannot be right is asked for
+// anew, by the key: who stands between here and the server may have answered.
+func (s *Store) page(ctx context.Context, r work.Range, at spot) (leaf, error) {
+	for attempt := 1; ; attempt++ {
+		resp, err := s.do(ctx, s.listing(at))
+		if err != nil {
+			return leaf{}, err
+		}
+		l := leaf{}
+		l.page, err = readPage(resp)
+		resp.Body.Close()
+		if err == nil {
+			err = s.check(l.page, at)
+		}
+		if err == nil {
+			l.found, l.past, err = s.take(l.entries, at.after, r)
+		}
+		if err == nil || attempt == attempts || ctx.Err() != nil || !repeatable(err) && !errors.Is(err, errOrder) {
+			return l, err
+		}
+		at.token = ""
+		if !sleep(ctx, pause(attempt, err)) {
+			return l, err
+		}
+	}
+}
+
+// listing is the request for the page at a spot.
+func (s *Store) listing(at spot) *request {
+	r := &request{method: http.MethodGet, query: "list-type=2&encoding-type=url&max-keys=1000"}
+	if s.prefix != "" {
+		r.query += "&prefix=" + escapeQuery(s.prefix)
+	}
+	switch {
+	case at.token != "":
+		r.query += "&continuation-token=" + escapeQuery(at.token)
+	case at.after != "":
+		r.query += "&start-after=" + escapeQuery(s.prefix+at.after)
+	}
+	if s.client.amazon {
+		r.header = http.Header{"X-Amz-Optional-Object-Attributes": {"RestoreStatus"}}
+	}
+	return r
+}
+
+// errOrder means that a page's keys do not follow each other, or those before.
+var errOrder = errors.New("the server lists keys out of order, so the listing may be incomplete")
+
+// take turns the entries of a page that begins after a key into what the store
+// says of objects, up to the end of the range.
+func (s *Store) take(entries []entry, last string, r work.Range) (found []storage.Info, past bool, err error) {
+	found = make([]storage.Info, 0, len(entries))
 	now := time.Now()
 	for i := range entries {
 		e := &entries[i]
 		key, ok := strings.CutPrefix(e.key, s.prefix)
 		if !ok {
-			return nil, fmt.Errorf("%w: key %s in a listing of prefix %s", errAnswer, work.Quote(e.key), work.Quote(s.prefix))
+			return nil, false, fmt.Errorf("%w: key %s in a listing of prefix %s", errAnswer, work.Quote(e.key), work.Quote(s.prefix))
 		}
 		if key == "" && last == "" {
 			continue
 		}
 		if key <= last {
-			return nil, refuse(work.Unsupported, "the server lists keys out of order: %s after %s", work.Quote(key), work.Quote(last))
+			return nil, false, fmt.Errorf("%w: %s after %s", errOrder, work.Quote(key), work.Quote(last))
 		}
 		if r.Upto != "" && key > r.Upto {
-			break
+			return found, true, nil
 		}
 		last = key
 		found = append(found, storage.Info{Key: key, Size: e.size, ETag: e.etag, ModTime: e.modTime,
 			Archived: e.archive && s.client.amazon && !e.restore.After(now)})
 	}
-	return found, nil
-}
-
-// page asks for the page that begins after a key, or where the page before
-// said with a token.
-func (s *Store) page(ctx context.Context, after, token string) (page, error) {
-	query := "list-type=2&encoding-type=url&max-keys=1000"
-	if s.prefix != "" {
-		query += "&prefix=" + escapeQuery(s.prefix)
-	}
-	switch {
-	case token != "":
-		query += "&continuation-token=" + escapeQuery(token)
-	case after != "":
-		query += "&start-after=" + escapeQuery(s.prefix+after)
-	}
-	for attempt := 1; ; attempt++ {
-		p, err := s.pageOnce(ctx, query)
-		if err == nil || attempt == attempts || ctx.Err() != nil || !passing(err) {
-			return p, err
-		}
-		if !sleep(ctx, pause(attempt, err)) {
-			return p, err
-		}
-	}
-}
-
-func (s *Store) pageOnce(ctx context.Context, query string) (page, error) {
-	r := &request{method: http.MethodGet, query: query}
-	if s.client.amazon {
-		r.header = http.Header{"X-Amz-Optional-Object-Attributes": {"RestoreStatus"}}
-	}
-	resp, err := s.do(ctx, r)
-	if err != nil {
-		return page{}, err
-	}
-	defer resp.Body.Close()
-	return readPage(resp)
+	return found, false, nil
 }
 
 // pages are buffers to read pages into.
@@ -126,6 +152,9 @@ func readPage(resp *http.Response) (page, error) {
 	buf.Reset()
 	if _, err := buf.ReadFrom(resp.Body); err != nil {
 		return page{}, fmt.Errorf("read a page: %w", err)
+	}
+	if e := lateError(resp, buf.Bytes()); e != nil {
+		return page{}, e
 	}
 	return parsePage(buf.Bytes())
 }

@@ -29,6 +29,8 @@ func TestParsePage(t *testing.T) {
 		{key: "p/a b+c\n%.txt", size: 5368709121, etag: "d41d8cd98f00b204e9800998ecf8427e", modTime: at},
 		{key: "p/é", etag: "abc-2", modTime: at.Add(time.Second)},
 	}}
+	prefix := "p/"
+	want.about = about{truncated: "true", count: 2, groups: 1, prefix: &prefix}
 	got, err := parsePage([]byte(samplePage))
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("parsePage = %+v, %v; want %+v", got, err, want)
@@ -61,6 +63,7 @@ func TestParsePageRefuses(t *testing.T) {
 		"an error":       `<Error><Code>InternalError</Code></Error>`,
 		"HTML":           `<html><body>hello</body></html>`,
 		"no key":         `<ListBucketResult><Contents><Size>1</Size></Contents></ListBucketResult>`,
+		"no count":       `<ListBucketResult><KeyCount>many</KeyCount></ListBucketResult>`,
 		"no number":      `<ListBucketResult><Contents><Key>a</Key><Size>x</Size></Contents></ListBucketResult>`,
 		"below zero":     `<ListBucketResult><Contents><Key>a</Key><Size>-1</Size></Contents></ListBucketResult>`,
 		"no time":        `<ListBucketResult><Contents><Key>a</Key><LastModified>now</LastModified></Contents></ListBucketResult>`,
