@@ -13,6 +13,7 @@
 // Which items are claimed first, and so how jobs share a site, is the
 // Claimer's choice: the order of publishing is the only fairness a queue has.
 //
-// One Run per Dispatcher; any number of dispatchers, also in other processes,
-// may share a ledger and a queue. Wake may be called from anywhere.
+// One Run, or one caller of Round, per Dispatcher; any number of dispatchers,
+// also in other processes, may share a ledger and a queue. Wake may be called
+// from anywhere.
 package dispatch

@@ -126,9 +126,8 @@ type hand struct {
 	uploaded bool         // the result opens an upload
 	then     func()       // after the report
 
-	cursor      string // of a scan
-	pages       int
-	first, last string // keys that a scan met
+	cursor string // of a scan
+	pages  int
 }
 
 // stopped reports why no more of the item may be begun, empty if it may.

@@ -29,6 +29,9 @@
 // the oracle counts, every object has one outcome and it is true, nothing is
 // open, and no upload that the ledger was told of is left at the target.
 //
+// The agents here do what package agent promises; that it keeps that is for its
+// own tests and for internal/e2e.
+//
 // A failure prints its seed and the last events. TRANSHIP_SEED repeats one,
 // TRANSHIP_SEEDS says how many to run, TRANSHIP_LONG=1 runs many and
 // re-introduces mistakes, each of which must be caught (mistakes_test.go).
