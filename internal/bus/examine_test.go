@@ -28,6 +28,7 @@ func TestExamine(t *testing.T) {
 	if err := b.js.DeleteStream(ctx, eventsStream); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the server is done with what was deleted", func() bool { return b.Healthy(ctx) == nil })
 	got := map[string]work.CheckState{}
 	for _, c := range b.Examine(ctx) {
 		got[c.What] = c.State
