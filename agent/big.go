@@ -149,7 +149,8 @@ func (d *division) end(ctx context.Context) (work.ObjectOutcome, error) {
 	dst, err := d.commit(ctx)
 	switch {
 	case err == nil:
-		d.again = true // should the proof have to be repeated
+		d.again = true   // should the proof have to be repeated
+		_ = d.sweep(ctx) // of a begin that nobody heard of; it does not matter to the object
 		return d.prove(ctx, dst)
 	case errors.Is(err, errGone) && d.again:
 		return d.stands(ctx, err)

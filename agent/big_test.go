@@ -243,7 +243,8 @@ func TestBeginIsSweptUp(t *testing.T) {
 }
 
 // An agent that is killed between opening an upload and reporting it leaves one
-// that the next begin finds.
+// that the finish finds. The begin that comes after it must not: it may have been
+// reported.
 func TestKilledAfterBegin(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -267,10 +268,16 @@ func TestKilledAfterBegin(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.start()
-	it.ID, it.Epoch = 2, 2
-	res := r.result(it)
-	if left, err := target.Pending(t.Context(), "k"); err != nil || res.Upload == nil || len(left) != 1 || left[0].ID != res.Upload.ID {
-		t.Errorf("uploads %v, %v, want only that of %+v", left, err, res)
+	u := r.begin(2, it.Objects[0], func(it *work.Item) { it.Epoch = 2 })
+	if left, err := target.Pending(t.Context(), "k"); err != nil || len(left) != 2 {
+		t.Errorf("uploads %v, %v, want that of the dead agent and another", left, err)
+	}
+	r.fill(10, &u)
+	if out := outcome(t, r.result(u.finish(20))); out.Outcome != work.Copied {
+		t.Errorf("outcome %+v", out)
+	}
+	if left, err := target.Pending(t.Context(), "k"); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 

@@ -46,6 +46,7 @@ type transfer struct {
 	options work.Options
 	obj     work.Object
 	again   bool // it may have been copied before: in an earlier delivery or attempt
+	attempt int
 	flight  *flight
 	lease   *lease            // of the item; nil: none
 	over    storage.Condition // on which the object is stored; set by looking at the target

@@ -105,9 +105,11 @@ func (t *transfer) parts(ctx context.Context, mp storage.Multipart, in storage.I
 }
 
 // begin opens the upload. If that was done before, what it left behind when
-// its answer was lost is removed first.
+// its answer was lost is removed first. But what an earlier delivery of a begin
+// has opened may be in the ledger, and its parts be on their way: it is left to
+// end.
 func (d *division) begin(ctx context.Context) error {
-	if d.again {
+	if d.again && (d.opening == nil || d.attempt > 1) {
 		if err := d.sweep(ctx); err != nil {
 			return d.to(err)
 		}

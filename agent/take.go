@@ -189,7 +189,8 @@ func (a *Agent) do(t task, f *flight) {
 
 // transfer is that of an object of an item.
 func (a *Agent) transfer(t task, f *flight) *transfer {
-	return &transfer{carrier: a.carrier, pair: t.pair, options: t.item.Options, obj: t.item.Objects[t.object], again: t.again, flight: f, lease: &t.lease}
+	return &transfer{carrier: a.carrier, pair: t.pair, options: t.item.Options, obj: t.item.Objects[t.object], again: t.again, attempt: t.item.Attempt,
+		flight: f, lease: &t.lease}
 }
 
 // object copies an object, or opens an upload for it.

@@ -91,11 +91,11 @@ func badly(f work.Fault) work.ObjectOutcome {
 	return o
 }
 
-// begin opens an upload. One that was opened before and holds nothing is swept
-// away first.
+// begin opens an upload. One that an earlier attempt opened and that holds
+// nothing is swept away first.
 func (h *hand) begin() {
 	key := h.object().Key
-	if h.again {
+	if h.item.Attempt > 1 {
 		h.target.sweep(key)
 	}
 	id := h.target.begin(key, h.is)
@@ -178,6 +178,7 @@ func (h *hand) commit() {
 		h.source.blame(o.Key, work.Transient)
 		h.outcome(badly(work.Transient))
 	default:
+		h.target.sweep(o.Key)
 		h.outcome(work.ObjectOutcome{Outcome: work.Copied, Checksum: proof(h.is.version)})
 	}
 }
