@@ -18,7 +18,12 @@ test:
 
 # the built binary against real servers, crashes included
 e2e:
-    TRANSHIP_LONG=1 go test -count=1 -timeout 30m ./internal/e2e/
+    TRANSHIP_LONG=1 go test -count=1 -timeout 40m ./internal/e2e/
+
+# every process killed and frozen at random for half an hour, and a hundred thousand simulated stories
+soak:
+    TRANSHIP_LONG=1 TRANSHIP_SOAK=30 go test -count=1 -v -timeout 60m -run TestChaos ./internal/e2e/
+    TRANSHIP_LONG=1 TRANSHIP_SEEDS=100000 go test -count=1 -timeout 60m -run TestSeeds ./internal/sim/
 
 # rewrite golden files after a change that is meant
 golden:
