@@ -25,7 +25,7 @@ func TestMemory(t *testing.T) {
 	case fixed:
 		histories = 1
 	case os.Getenv("TRANSHIP_LONG") != "":
-		histories = 100
+		histories = 25
 	}
 	for i := range histories {
 		t.Run(fmt.Sprintf("seed %d", seed+i), func(t *testing.T) {
