@@ -37,6 +37,10 @@ func (p *program) run(ctx context.Context, args []string) int {
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	err := root.ExecuteContext(ctx)
+	var f *failure
+	if err != nil && ctx.Err() != nil && !errors.As(err, &f) {
+		err = fail(ExitCanceled, fmt.Errorf("stopped: %w", err), "") // whatever it was in the middle of says of that
+	}
 	if err != nil {
 		report(p.stderr, err)
 	}
