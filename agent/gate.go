@@ -31,8 +31,8 @@ const (
 	refusedLimit = time.Minute
 	// longWait is what is waited for in the lounge.
 	longWait = 2 * time.Second
-	// oneByOne is the pause from which on requests are let in one after the
-	// other, this far apart, until one of them is served.
+	// oneByOne is how far apart requests are let in where nothing works, until
+	// one of them is served.
 	oneByOne = time.Second
 )
 
@@ -67,13 +67,13 @@ func (g *gate) left() time.Duration {
 	return max(0, time.Until(g.until))
 }
 
-// enter is rest for who wants to go in. After a long pause it lets one in, and
-// keeps the next waiting for that one's sake.
+// enter is rest for who wants to go in. Where nothing works it lets one in after
+// a pause, to find out for the others.
 func (g *gate) enter() (rest time.Duration, broken bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	rest = g.left()
-	if rest == 0 && g.pause >= oneByOne {
+	if rest == 0 && g.broken != nil {
 		g.until, g.single = time.Now().Add(oneByOne), true
 	}
 	return rest, g.broken != nil
@@ -83,6 +83,9 @@ func (g *gate) enter() (rest time.Duration, broken bool) {
 func (g *gate) spread() time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.single {
+		return rand.N(oneByOne)
+	}
 	return rand.N(max(g.pause, 1))
 }
 

@@ -91,49 +91,41 @@ func TestGate(t *testing.T) {
 	})
 }
 
-// After a long pause the first finds out for all whether it is over.
+// Where nothing works the first finds out for all whether that is over.
 func TestGateLetsInOneByOne(t *testing.T) {
 	t.Parallel()
-	for name, why := range map[string]error{"throttled": slowDown(4 * oneByOne), "expired": expired(), "unreachable": unreachable()} {
+	for name, why := range map[string]error{"throttled": slowDown(0), "expired": expired(), "unreachable": unreachable()} {
 		synctest.Test(t, func(t *testing.T) {
 			e := &end{url: "s3://b"}
 			e.reached.Store(true)
-			e.note(slowDown(0))
-			time.Sleep(firstPause)
-			for range 2 {
-				if rest, _ := e.gate.enter(); rest != 0 {
-					t.Errorf("closed for %v after a short pause, want it open for all", rest)
+			e.note(why)
+			enter := func(when string, want ...bool) {
+				t.Helper()
+				for _, want := range want {
+					if rest, _ := e.gate.enter(); (rest == 0) != want {
+						t.Errorf("%s, %s: closed for %v, want open %v", name, when, rest, want)
+					}
 				}
 			}
-			close := func() time.Duration {
-				for e.gate.pause < 4*oneByOne {
-					time.Sleep(time.Minute)
-					e.note(why)
-				}
+			wait := func() {
 				rest, _ := e.gate.rest()
 				time.Sleep(rest)
-				return e.gate.pause
 			}
-			pause := close()
-			for _, want := range []bool{true, false} {
-				if rest, _ := e.gate.enter(); (rest == 0) != want {
-					t.Errorf("%s: closed for %v, want it open for the first alone", name, rest)
-				}
-			}
+			pause := e.gate.pause
+			enter("at once", false)
+			wait()
+			enter("after the pause", true, name == "throttled")
+			time.Sleep(oneByOne)
+			enter("when nobody says anything", true, name == "throttled")
 			e.note(why)
-			e.note(why) // by one who was in already
-			if got := e.gate.pause; got <= pause {
-				t.Errorf("%s: a pause of %v after the first was refused, want more than %v", name, got, pause)
+			e.note(why) // by one who was in before
+			if e.gate.pause != 2*pause {
+				t.Errorf("%s: a pause of %v, want twice %v", name, e.gate.pause, pause)
 			}
-			rest, _ := e.gate.rest()
-			time.Sleep(rest)
-			e.gate.enter()
+			wait()
+			enter("after the second pause", true)
 			e.fine()
-			for range 2 {
-				if rest, _ := e.gate.enter(); rest != 0 && name != "throttled" {
-					t.Errorf("%s: closed for %v after the first was served", name, rest)
-				}
-			}
+			enter("after a success", true, true)
 		})
 	}
 }
@@ -248,13 +240,13 @@ func moodyRig(t *testing.T, why error) (*rig, *moody) {
 	return r, m
 }
 
-// reopen opens the gates of an agent, as time would.
+// reopen opens the gates of an agent wide, as time and luck would.
 func reopen(a *running) {
 	a.stores.mu.Lock()
 	defer a.stores.mu.Unlock()
 	for _, e := range a.stores.open {
 		e.gate.mu.Lock()
-		e.gate.until = time.Time{}
+		e.gate.until, e.gate.pause = time.Time{}, min(e.gate.pause, firstPause)
 		e.gate.mu.Unlock()
 	}
 }

@@ -13,6 +13,10 @@ import (
 const (
 	// askLimit is how long it may take to answer.
 	askLimit = 30 * time.Second
+	// askTries is how often it is asked, for that may fail in passing, too, and
+	// askPause the time between.
+	askTries = 3
+	askPause = 300 * time.Millisecond
 	// askKey is what it is asked for: anything but what the requests that fail
 	// were about. That there is no such object is as good an answer as any.
 	askKey = "tranship-is-anybody-there"
@@ -80,7 +84,19 @@ func (e *end) ask(ctx context.Context, began time.Time) error {
 	}
 	asking, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
-	_, err := e.Stat(asking, askKey)
+	for try := 1; ; try++ {
+		_, err := e.Stat(asking, askKey)
+		if !storage.Is(err, work.Transient) || try == askTries || sleep(asking, askPause) != nil {
+			return e.heard(ctx, err)
+		}
+		if !e.suspect(began) {
+			return nil // it has served somebody else
+		}
+	}
+}
+
+// heard draws the conclusion from the answer to who asked.
+func (e *end) heard(ctx context.Context, err error) error {
 	var s *storage.Error
 	switch {
 	case ctx.Err() != nil:
@@ -94,7 +110,7 @@ func (e *end) ask(ctx context.Context, began time.Time) error {
 	case err != nil && refusal(e.note(err)):
 		return err
 	}
-	e.served.Store(time.Now().UnixNano())
+	e.fine()
 	return nil
 }
 

@@ -18,6 +18,7 @@ import (
 
 const (
 	attempts  = 3                // of one request, where it can be repeated
+	knocks    = 2                // likewise, at a server that wants to be left alone
 	thinking  = 20 * time.Minute // how long the service may put an object together
 	maxAnswer = 4 << 20          // bytes of an answer that is read as a whole
 )
@@ -57,7 +58,7 @@ func (s *Store) do(ctx context.Context, r *request) (resp *http.Response, err er
 func (s *Store) again(ctx context.Context, rewind func() bool, try func() error) error {
 	for attempt := 1; ; attempt++ {
 		err := try()
-		if err == nil || attempt == attempts || ctx.Err() != nil || !repeatable(err) || rewind != nil && !rewind() {
+		if err == nil || ctx.Err() != nil || !repeatable(err, attempt) || rewind != nil && !rewind() {
 			return err
 		}
 		if !sleep(ctx, pause(attempt, err)) {
@@ -70,12 +71,15 @@ func (s *Store) again(ctx context.Context, rewind func() bool, try func() error)
 // be repeated here nevertheless. For longer, the engine takes over.
 const patience = time.Second
 
-// repeatable reports whether a request is worth another attempt at once: one
-// that stalled has taken long enough, and a service that wants to be left alone
-// is.
-func repeatable(err error) bool {
+// repeatable reports whether a request that has failed so often is worth
+// another attempt at once. One that stalled has taken long enough; a service
+// that wants to be left alone is, soon: the engine knows of all its requests.
+func repeatable(err error, attempt int) bool {
+	if faultOf(err) == work.Throttled && attempt >= knocks {
+		return false
+	}
 	api := told(err)
-	return passing(err) && !errors.Is(err, errStalled) && (api == nil || api.after <= patience)
+	return attempt < attempts && passing(err) && !errors.Is(err, errStalled) && (api == nil || api.after <= patience)
 }
 
 // rewinder returns a function that makes a body ready to be sent again, from

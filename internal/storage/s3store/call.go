@@ -18,6 +18,7 @@ import (
 
 const (
 	attempts  = 3                // of one request, where it can be repeated
+	knocks    = 2                // likewise, at a server that wants to be left alone
 	stall     = time.Minute      // how long the network may keep a request waiting
 	thinking  = 20 * time.Minute // how long a server may put an object together
 	maxAnswer = 4 << 20          // bytes of an answer that is read as a whole
@@ -79,7 +80,7 @@ func (s *Store) do(ctx context.Context, r *request) (*http.Response, error) {
 				return nil, why
 			}
 		}
-		if attempt == attempts || ctx.Err() != nil || !repeatable(err) || !rewind() {
+		if ctx.Err() != nil || !repeatable(err, attempt) || !rewind() {
 			return nil, err
 		}
 		s.client.adjust(err)
@@ -93,11 +94,14 @@ func (s *Store) do(ctx context.Context, r *request) (*http.Response, error) {
 	}
 }
 
-// repeatable reports whether a request is worth another attempt at once: one
-// that stalled has taken long enough, and a server that wants to be left alone
-// is.
-func repeatable(err error) bool {
-	return passing(err) && !errors.Is(err, errStalled) && afterOf(err) <= patience
+// repeatable reports whether a request that has failed so often is worth
+// another attempt at once. One that stalled has taken long enough; a server that
+// wants to be left alone is, soon: the engine knows of all its requests.
+func repeatable(err error, attempt int) bool {
+	if faultOf(err) == work.Throttled && attempt >= knocks {
+		return false
+	}
+	return attempt < attempts && passing(err) && !errors.Is(err, errStalled) && afterOf(err) <= patience
 }
 
 // broke reports whether a request failed before the server was heard.

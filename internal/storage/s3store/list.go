@@ -85,7 +85,8 @@ func (s *Store) page(ctx context.Context, r work.Range, at spot) (leaf, error) {
 		if err == nil {
 			l.found, l.past, err = s.take(l.entries, at.after, r)
 		}
-		if err == nil || attempt == attempts || ctx.Err() != nil || !repeatable(err) && !errors.Is(err, errOrder) {
+		again := repeatable(err, attempt) || errors.Is(err, errOrder) && attempt < attempts
+		if err == nil || !again || ctx.Err() != nil {
 			return l, err
 		}
 		at.token = ""

@@ -67,7 +67,7 @@ func TestStalledIsNotRepeated(t *testing.T) {
 // it, and then it is left alone.
 func TestThrottledListing(t *testing.T) {
 	t.Parallel()
-	for after, want := range map[string]int32{"": attempts, "1": attempts, "30": 1} {
+	for after, want := range map[string]int32{"": knocks, "1": knocks, "30": 1} {
 		var calls atomic.Int32
 		s := liar(t, func(w http.ResponseWriter, r *http.Request) {
 			calls.Add(1)
