@@ -149,6 +149,9 @@ func (e *examination) write(ctx context.Context) {
 	put, err := e.store.Put(ctx, key, bytes.NewReader(content), int64(len(content)), storage.PutOptions{})
 	if err != nil {
 		e.failed("write", err)
+		if storage.Is(err, work.Transient) || storage.Is(err, work.Throttled) { // it may be there all the same
+			e.remove(ctx, key)
+		}
 		return
 	}
 	e.ok("write", "%d bytes as %s", put.Size, key)

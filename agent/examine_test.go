@@ -59,6 +59,7 @@ func TestExamine(t *testing.T) {
 		{name: "may not be listed", op: "list", kind: storagetest.Denied, want: "list failing", left: 1},
 		{name: "may not be read", op: "get", kind: storagetest.Denied, want: "read failing", left: 1},
 		{name: "may not be written", write: true, op: "put", kind: storagetest.Denied, want: "write failing", left: 1},
+		{name: "does not say that it was written", write: true, op: "put", kind: storagetest.Applied, want: "write failing", left: 1},
 		{name: "changes what it is given", write: true, op: "put", kind: storagetest.Perjured, want: "read back failing", left: 1},
 		{name: "may not be cleared", write: true, op: "delete", kind: storagetest.Denied, want: "delete failing", left: 2},
 	}

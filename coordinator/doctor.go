@@ -18,13 +18,36 @@ const mostExaminers = 8
 // examine looks at all that the coordinator depends on, and has agents of every
 // site look at stores, with the credentials that they would use for a job.
 func (c *Coordinator) examine(ctx context.Context, stores []work.StoreCheck) []work.Check {
-	found := append(c.ledger.Examine(ctx), c.bus.Examine(ctx)...)
-	agents, err := c.ledger.Agents(ctx)
-	if err != nil {
-		return append(found, work.Check{Part: "agents", What: "list", State: work.CheckFailing, Found: err.Error()})
+	var found [3][]work.Check
+	var g errgroup.Group // side by side, so that what is silent takes no time from the others
+	for i, look := range []func(context.Context) []work.Check{
+		c.ledger.Examine,
+		c.bus.Examine,
+		func(context.Context) []work.Check { return c.examineAgents(ctx, stores) },
+	} {
+		g.Go(func() error {
+			short, cancel := context.WithTimeout(ctx, lookWithin)
+			defer cancel()
+			found[i] = look(short)
+			return nil
+		})
 	}
-	found = append(found, c.examineFleet(ctx, agents)...)
-	return append(found, c.examineStores(ctx, agents, stores)...)
+	_ = g.Wait() // what went wrong is in what was found
+	return slices.Concat(found[:]...)
+}
+
+// lookWithin bounds how long Postgres and NATS are looked at.
+const lookWithin = 10 * time.Second
+
+// examineAgents looks at the agents, and has them look at stores.
+func (c *Coordinator) examineAgents(ctx context.Context, stores []work.StoreCheck) []work.Check {
+	short, cancel := context.WithTimeout(ctx, lookWithin)
+	defer cancel()
+	agents, err := c.ledger.Agents(short)
+	if err != nil {
+		return []work.Check{{Part: "agents", What: "list", State: work.CheckFailing, Found: err.Error(), Advice: "Postgres knows them: see there"}}
+	}
+	return append(c.examineFleet(ctx, agents), c.examineStores(ctx, agents, stores)...)
 }
 
 // examineFleet looks at the agents.
@@ -83,14 +106,14 @@ func (c *Coordinator) examineStores(ctx context.Context, agents []work.AgentRow,
 			continue
 		}
 		asked[a.Site]++
-		for _, s := range stores {
-			answer := new([]work.Check)
-			answers = append(answers, answer)
-			g.Go(func() error {
-				*answer = c.examineStore(ctx, a, s)
-				return nil
-			})
-		}
+		answer := new([]work.Check)
+		answers = append(answers, answer)
+		g.Go(func() error {
+			for _, s := range stores { // an agent looks at one at a time
+				*answer = append(*answer, c.examineStore(ctx, a, s)...)
+			}
+			return nil
+		})
 	}
 	_ = g.Wait() // what went wrong is in the answers
 	var found []work.Check

@@ -137,15 +137,13 @@ func (l *Ledger) objectAttempts(ctx context.Context, q work.AttemptQuery, most i
 // none.
 func (l *Ledger) itemOf(ctx context.Context, job work.JobID, key string) (work.ItemID, error) {
 	const query = `
-		SELECT coalesce(
-			(SELECT item_id FROM failures WHERE job_id = $1 AND key = $2 ORDER BY id DESC LIMIT 1),
-			(SELECT item_id FROM objects WHERE job_id = $1 AND key_bytes = $2 AND item_id = ANY (ARRAY (
+		SELECT coalesce((
+			SELECT item_id FROM objects WHERE job_id = $1 AND key_bytes = $2 AND item_id = ANY (ARRAY (
 				SELECT id
 				FROM items
 				WHERE (job_id, id) >= ($1, 0) AND job_id <= $1 AND kind IN ('copy', 'begin', 'finish') -- as in itemsWith
 				AND first_key <= $2 AND last_key >= $2
-			)) LIMIT 1),
-			0)`
+			)) ORDER BY item_id DESC LIMIT 1), 0)`
 
 	var item work.ItemID
 	err := l.db.GetContext(ctx, &item, query, job, []byte(key))

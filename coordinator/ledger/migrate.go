@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 )
@@ -18,8 +20,13 @@ import (
 //go:embed migrations/*.sql
 var embedded embed.FS
 
-// migrationLimit bounds one statement of a migration.
-const migrationLimit = time.Hour
+const (
+	// migrationLimit bounds one statement of a migration, and how long a step
+	// tries to have its tables to itself.
+	migrationLimit = time.Hour
+	// migrationPause is between two tries, for those who waited behind the last.
+	migrationPause = 3 * time.Second
+)
 
 // Migrate brings the schema up to what this program needs and says how many
 // steps that took. Any number of processes may do so at once: one works, the
@@ -38,6 +45,18 @@ func Migrate(ctx context.Context, url string) (applied int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	for end := time.Now().Add(migrationLimit); ; {
+		n, err := up(ctx, p)
+		applied += n
+		busy := pq.As(err, pqerror.LockNotAvailable, pqerror.TRDeadlockDetected) != nil
+		if err == nil || !busy || time.Now().After(end) || sleep(ctx, migrationPause) != nil {
+			return applied, err
+		}
+	}
+}
+
+// up applies what is left to apply.
+func up(ctx context.Context, p *goose.Provider) (applied int, err error) {
 	done, err := p.Up(ctx)
 	var partial *goose.PartialError
 	if errors.As(err, &partial) {
@@ -47,6 +66,17 @@ func Migrate(ctx context.Context, url string) (applied int, err error) {
 		return 0, fmt.Errorf("migrate the schema: %w", err)
 	}
 	return len(done), nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
 }
 
 // MigrateStatus says which version the schema has (0: none) and which one

@@ -13,6 +13,8 @@ func (rt route) brief() bool {
 	switch rt.pattern {
 	case "/healthz", "/readyz", "/metrics", "/version", "/openapi.yaml", "/openapi.json", "/problems", "/assets/{name}":
 		return false
+	case "/v1/doctor": // which is to say what is wrong with it
+		return false
 	case "/v1/events": // as long as the client listens
 		return false
 	case "/v1/jobs/{id}/retry", "/jobs/{id}/retry": // goes on whoever waits: there may be millions of objects

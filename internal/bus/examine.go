@@ -109,7 +109,7 @@ func (e *examination) streams(ctx context.Context) {
 		e.add("streams", work.CheckFailing, err.Error(), "may this user list streams?")
 		return
 	}
-	for _, name := range []string{resultsStream, deadStream, eventsStream, "KV_" + agentsBucket, "KV_" + jobsBucket} {
+	for _, name := range []string{resultsStream, deadStream, eventsStream, "KV_" + agentsBucket, "KV_" + jobsBucket, "KV_" + ledgerBucket} {
 		if !names[name] {
 			e.add(name, work.CheckFailing, "it is not there", "a coordinator makes it at its start")
 		}

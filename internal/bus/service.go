@@ -33,7 +33,7 @@ type ServiceOptions struct {
 	Stats   func() any // what to show; must encode as JSON; may be called at any time
 	Drain   func()     // asked to finish what it holds and take nothing new; must not block
 
-	// Examine looks at a store; at most one call at a time.
+	// Examine looks at a store; at most one call at a time, and others are told so.
 	Examine func(ctx context.Context, c work.StoreCheck) []work.Check
 }
 
@@ -79,11 +79,17 @@ func (b *Bus) Serve(ctx context.Context, o ServiceOptions) error {
 				b.log.WarnContext(ctx, "unreadable request", "subject", r.Subject(), "err", err)
 				return // whoever asked gives up waiting
 			}
-			looking.Lock() // Serve waits for it when it ends
-			defer looking.Unlock()
-			if ctx.Err() == nil {
-				b.answer(ctx, r, examine(ctx, o, c))
+			if !looking.TryLock() { // or requests that nobody waits for any more would pile up
+				b.answer(ctx, r, []work.Check{{Part: c.Store, What: "ask the agent", State: work.CheckUnknown,
+					Found: "it is busy looking at another store", Advice: "try again in a moment"}})
+				return
 			}
+			go func() { // Serve waits for it when it ends
+				defer looking.Unlock()
+				if ctx.Err() == nil {
+					b.answer(ctx, r, examine(ctx, o, c))
+				}
+			}()
 		})),
 	)
 	if err == nil {

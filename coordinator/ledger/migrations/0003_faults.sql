@@ -1,7 +1,12 @@
 -- +goose Up
 
 -- Every statement is quick on a table of any size: the program of the version
--- before goes on working beside it, and knows nothing of the new columns.
+-- before goes on working beside it, and knows nothing of the new columns. The
+-- tables are locked in the order in which that program locks them, and whoever
+-- reads one for long, such as a dump, makes this give way and try again, so that
+-- nobody else waits behind it.
+SET LOCAL lock_timeout = '2s';
+LOCK TABLE jobs, items, uploads IN ACCESS EXCLUSIVE MODE;
 
 ALTER TABLE items
   ADD COLUMN suspect boolean NOT NULL DEFAULT false,
