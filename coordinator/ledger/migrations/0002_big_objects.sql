@@ -3,6 +3,9 @@
 -- Big objects: an upload is opened by a begin, filled by parts, closed by a
 -- finish or given up by an abort.
 
+SET LOCAL lock_timeout = '2s'; -- see 0003_faults.sql
+LOCK TABLE jobs, items IN ACCESS EXCLUSIVE MODE;
+
 ALTER TABLE items
   DROP CONSTRAINT items_kind_check,
   DROP CONSTRAINT items_state_check,
