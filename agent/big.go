@@ -17,7 +17,7 @@ type opening struct {
 
 func (o *opening) opened(d *division) {
 	o.object = work.Object{Key: d.obj.Key, Size: d.in.Size, ETag: d.in.ETag, ModTime: d.in.ModTime}
-	o.upload = work.Upload{ID: d.upload.ID, Part: d.upload.Part, Dropped: d.dropped, Stood: stood(d.over)}
+	o.upload = work.Upload{ID: d.upload.ID, Part: d.upload.Part, Dropped: d.dropped, Stood: stood(d.over), Repeated: d.again}
 }
 
 // shared reports whether the parts of an object of size bytes are left to
@@ -46,7 +46,7 @@ func (t *transfer) resume(it work.Item) (*division, error) {
 	}
 	in := storage.Info{Key: t.obj.Key, Size: t.obj.Size, ETag: t.obj.ETag}
 	d := t.divide(mp, in, storage.Upload{ID: it.Upload.ID, Part: it.Upload.Part})
-	d.before, d.over = it.Upload.Dropped, overStood(it.Upload.Stood)
+	d.before, d.over, d.repeated = it.Upload.Dropped, overStood(it.Upload.Stood), it.Upload.Repeated
 	return d, nil
 }
 
@@ -149,8 +149,10 @@ func (d *division) end(ctx context.Context) (work.ObjectOutcome, error) {
 	dst, err := d.commit(ctx)
 	switch {
 	case err == nil:
-		d.again = true   // should the proof have to be repeated
-		_ = d.sweep(ctx) // of a begin that nobody heard of; it does not matter to the object
+		d.again = true // should the proof have to be repeated
+		if d.repeated {
+			_ = d.sweep(ctx) // of a begin that nobody heard of; it does not matter to the object
+		}
 		return d.prove(ctx, dst)
 	case errors.Is(err, errGone) && d.again:
 		return d.stands(ctx, err)

@@ -28,12 +28,13 @@ var errGone = errors.New("the upload is no longer there")
 // first failure ends them all.
 type division struct {
 	*transfer
-	mp     storage.Multipart
-	in     storage.Info
-	upload storage.Upload
-	meta   storage.Meta  // what the object is stored with
-	before string        // what was dropped of it when the upload was opened
-	algos  storage.Algos // to compute of every part
+	mp       storage.Multipart
+	in       storage.Info
+	upload   storage.Upload
+	meta     storage.Meta  // what the object is stored with
+	before   string        // what was dropped of it when the upload was opened
+	repeated bool          // its begin: see work.Upload
+	algos    storage.Algos // to compute of every part
 
 	next   atomic.Int64      // the last part that was taken
 	stored []work.StoredPart // part n stands at n-1; written by whoever took it

@@ -187,7 +187,7 @@ func (w *world) spoilBig(r *work.Result, text string) {
 	case r.Upload != nil:
 		u := *r.Upload
 		u.ID = []string{"", text, "again"}[w.rng.IntN(3)]
-		u.Part, u.Dropped, u.Stood = int64(w.rng.IntN(4)), text, text
+		u.Part, u.Dropped, u.Stood, u.Repeated = int64(w.rng.IntN(4)), text, text, true
 		r.Upload = &u
 	default:
 		r.Gone = true

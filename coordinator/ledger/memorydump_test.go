@@ -34,6 +34,7 @@ type UploadRow struct {
 	PartSize               int64
 	Parts, Left            int
 	Dropped, Stood, State  string
+	Repeated               bool
 }
 
 // Rows returns all items and uploads.
@@ -72,7 +73,7 @@ func (m *Memory) Rows() (items []ItemRow, uploads []UploadRow) {
 		uploads = append(uploads, UploadRow{
 			ID: u.ID, Job: int64(u.Job), Begin: int64(u.Begin), Item: u.Item.Int64, Key: u.object.Key, Size: u.object.Size,
 			ETag: u.object.ETag, Object: asJSON(u.object), UploadID: u.UploadID, PartSize: u.PartSize,
-			Parts: u.Parts, Left: u.Left, Dropped: u.Dropped, Stood: u.Stood, State: u.State,
+			Parts: u.Parts, Left: u.Left, Dropped: u.Dropped, Stood: u.Stood, State: u.State, Repeated: u.Repeated,
 		})
 	}
 	return items, uploads

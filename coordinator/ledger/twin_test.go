@@ -216,7 +216,7 @@ func (b *bench) uploadRows() []ledger.UploadRow {
 	b.t.Helper()
 	const query = `
 		SELECT id, job_id AS job, begin_id AS begin, coalesce(item_id, 0) AS item, key, size, etag, object::text AS object,
-			upload_id AS uploadid, part_size AS partsize, parts, parts_left AS "left", dropped, stood, state
+			upload_id AS uploadid, part_size AS partsize, parts, parts_left AS "left", dropped, stood, repeated, state
 		FROM tranship.uploads
 		ORDER BY id`
 

@@ -30,6 +30,7 @@ type upload struct {
 	PartSize int64
 	Dropped  string // of the metadata, when it was opened
 	Stood    string // at the target then
+	Repeated bool   // its begin
 	Parts    int
 	Left     int // parts that are not there yet
 	State    string
@@ -41,7 +42,7 @@ type upload struct {
 
 const uploadColumns = `
 	id, job_id AS job, begin_id AS begin, item_id AS item, object, upload_id AS uploadid, part_size AS partsize,
-	dropped, stood, parts, parts_left AS "left", state`
+	dropped, stood, repeated, parts, parts_left AS "left", state`
 
 func (u *upload) decode() error {
 	u.finish = -1
@@ -53,7 +54,7 @@ func (u *upload) decode() error {
 
 // asOpened is the upload as its begin reported it.
 func (u *upload) asOpened() *work.Upload {
-	return &work.Upload{ID: u.UploadID, Part: u.PartSize, Dropped: u.Dropped, Stood: u.Stood}
+	return &work.Upload{ID: u.UploadID, Part: u.PartSize, Dropped: u.Dropped, Stood: u.Stood, Repeated: u.Repeated}
 }
 
 // of makes an item one of the upload's.
@@ -177,7 +178,7 @@ func (b *batch) takeUpload(row *openItem, v work.Verdict) *upload {
 	switch {
 	case v.Upload != nil:
 		u = &upload{
-			Job: row.Job, Begin: row.ID, UploadID: v.Upload.ID, PartSize: v.Upload.Part, Dropped: plain(v.Upload.Dropped), Stood: plain(v.Upload.Stood),
+			Job: row.Job, Begin: row.ID, UploadID: v.Upload.ID, PartSize: v.Upload.Part, Dropped: plain(v.Upload.Dropped), Stood: plain(v.Upload.Stood), Repeated: v.Upload.Repeated,
 			State: uploadOpen, object: *v.Object, finish: -1,
 		}
 		u.Parts = v.Upload.Parts(u.object.Size)

@@ -125,12 +125,12 @@ func (b *batch) insertUploads(ctx context.Context, tx *sqlx.Tx) error {
 	const name = `SELECT nextval('tranship.uploads_id_seq') FROM generate_series(1, $1)`
 	const query = `
 		INSERT INTO uploads (
-			id, job_id, begin_id, item_id, key, size, etag, object, upload_id, part_size, parts, parts_left, dropped, stood, state)
-		SELECT id, job_id, begin_id, item_id, key, size, etag, object::jsonb, upload_id, part_size, parts, parts, dropped, stood, 'open'
+			id, job_id, begin_id, item_id, key, size, etag, object, upload_id, part_size, parts, parts_left, dropped, stood, repeated, state)
+		SELECT id, job_id, begin_id, item_id, key, size, etag, object::jsonb, upload_id, part_size, parts, parts, dropped, stood, repeated, 'open'
 		FROM unnest(
 			$1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bigint[], $7::text[],
-			$8::text[], $9::text[], $10::bigint[], $11::integer[], $12::text[], $13::text[])
-		AS new (id, job_id, begin_id, item_id, key, size, etag, object, upload_id, part_size, parts, dropped, stood)`
+			$8::text[], $9::text[], $10::bigint[], $11::integer[], $12::text[], $13::text[], $14::boolean[])
+		AS new (id, job_id, begin_id, item_id, key, size, etag, object, upload_id, part_size, parts, dropped, stood, repeated)`
 
 	if len(b.opened) == 0 {
 		return nil
@@ -141,6 +141,7 @@ func (b *batch) insertUploads(ctx context.Context, tx *sqlx.Tx) error {
 	}
 	var keys [][]byte
 	var etags, objects, names, dropped, stood []string
+	var repeated []bool
 	var parts []int32
 	for i, u := range b.opened {
 		u.ID = ids[i]
@@ -153,11 +154,11 @@ func (b *batch) insertUploads(ctx context.Context, tx *sqlx.Tx) error {
 		keys, sizes, etags = append(keys, []byte(u.object.Key)), append(sizes, u.object.Size), append(etags, plain(u.object.ETag))
 		objects, names = append(objects, object), append(names, u.UploadID)
 		partSizes, parts = append(partSizes, u.PartSize), append(parts, int32(u.Parts))
-		dropped, stood = append(dropped, u.Dropped), append(stood, u.Stood)
+		dropped, stood, repeated = append(dropped, u.Dropped), append(stood, u.Stood), append(repeated, u.Repeated)
 	}
 	_, err := tx.ExecContext(ctx, query, pq.Array(ids), pq.Array(jobs), pq.Array(begins), pq.Array(items), pq.Array(keys),
 		pq.Array(sizes), pq.Array(etags), pq.Array(objects), pq.Array(names), pq.Array(partSizes), pq.Array(parts),
-		pq.Array(dropped), pq.Array(stood))
+		pq.Array(dropped), pq.Array(stood), pq.Array(repeated))
 	return err
 }
 

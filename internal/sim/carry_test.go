@@ -107,7 +107,7 @@ func (h *hand) begin() {
 	h.uploaded = true
 	h.end(work.Result{
 		Object: &work.Object{Key: key, Size: h.is.size, ETag: h.is.etag()},
-		Upload: &work.Upload{ID: id, Part: partSize},
+		Upload: &work.Upload{ID: id, Part: partSize, Repeated: h.again},
 	})
 }
 
@@ -178,7 +178,9 @@ func (h *hand) commit() {
 		h.source.blame(o.Key, work.Transient)
 		h.outcome(badly(work.Transient))
 	default:
-		h.target.sweep(o.Key)
+		if h.item.Upload.Repeated {
+			h.target.sweep(o.Key)
+		}
 		h.outcome(work.ObjectOutcome{Outcome: work.Copied, Checksum: proof(h.is.version)})
 	}
 }

@@ -24,6 +24,10 @@ type Upload struct {
 	// anything of it was read: the ETag or StoodNothing. The finish replaces
 	// nothing else. Empty: it is not known.
 	Stood string `json:"stood,omitempty"`
+
+	// Repeated says that its begin was handed out before: another upload that
+	// nobody heard of may have been opened, which the finish removes.
+	Repeated bool `json:"repeated,omitempty"`
 }
 
 // StoodNothing says that there was nothing.

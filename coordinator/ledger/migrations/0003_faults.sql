@@ -25,5 +25,8 @@ COMMENT ON COLUMN items.error IS 'the same in words';
 ALTER TABLE jobs ADD COLUMN stalled jsonb;
 COMMENT ON COLUMN jobs.stalled IS 'since when nothing of it moves, and why as far as that is known; NULL: it moves, or was not found out yet';
 
-ALTER TABLE uploads ADD COLUMN stood text NOT NULL DEFAULT '';
+ALTER TABLE uploads
+  ADD COLUMN stood text NOT NULL DEFAULT '',
+  ADD COLUMN repeated boolean NOT NULL DEFAULT false;
+COMMENT ON COLUMN uploads.repeated IS 'its begin was handed out before: another upload may have been opened that nobody heard of';
 COMMENT ON COLUMN uploads.stood IS 'what stood under its key at the target before it was opened, which alone it may replace: an ETag, or * for nothing; empty: not known';
