@@ -149,11 +149,16 @@ func TestLostAnswerClashes(t *testing.T) {
 func TestWhoseCondition(t *testing.T) {
 	t.Parallel()
 	real := newStore(t, servers.VersityGW(t), "")
+	var blind atomic.Bool
 	s := between(t, real, func(w http.ResponseWriter, r *http.Request) bool {
-		if r.Header.Get("X-Amz-Copy-Source") == "" {
+		switch {
+		case r.Header.Get("X-Amz-Copy-Source") != "":
+			refuseWith(w, http.StatusPreconditionFailed, "PreconditionFailed")
+		case blind.Load():
+			refuseWith(w, http.StatusInternalServerError, "InternalError")
+		default:
 			return false
 		}
-		refuseWith(w, http.StatusPreconditionFailed, "PreconditionFailed")
 		return true
 	}, nil)
 	put(t, real, "from", "one", storage.PutOptions{})
@@ -164,9 +169,21 @@ func TestWhoseCondition(t *testing.T) {
 	if _, err := s.CopyFrom(t.Context(), "to", s, in, storage.PutOptions{If: absent.If}); !storage.Clashed(err) {
 		t.Errorf("CopyFrom = %v, want a clash", err)
 	}
+	blind.Store(true)
+	_, err = s.CopyFrom(t.Context(), "to", s, in, storage.PutOptions{If: absent.If})
+	wantFault(t, "CopyFrom of what cannot be looked at", err, work.Transient)
+	if storage.Clashed(err) {
+		t.Errorf("CopyFrom = %v, a clash that nobody has seen", err)
+	}
+	blind.Store(false)
 	put(t, real, "from", "two", storage.PutOptions{})
 	_, err = s.CopyFrom(t.Context(), "to", s, in, storage.PutOptions{If: absent.If})
 	wantFault(t, "CopyFrom of a version that is gone", err, work.SrcChanged)
+	if err := real.Delete(t.Context(), "from"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.CopyFrom(t.Context(), "to", s, in, storage.PutOptions{If: absent.If})
+	wantFault(t, "CopyFrom of what is gone", err, work.SrcChanged)
 }
 
 // TestCommitWithoutConditions: a server may know conditions of a Put alone.
