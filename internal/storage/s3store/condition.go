@@ -40,21 +40,21 @@ func (s *Store) under(ctx context.Context, c storage.Condition, refuses *refusal
 	if c == (storage.Condition{}) || refuses.of(c).Load() {
 		return s.roundTrip(ctx, r)
 	}
-	rewind, plain := rewinder(r.body), r.header.Clone()
+	name, value := "If-Match", quote(c.ETag)
 	if c.Absent {
-		r.header["If-None-Match"] = []string{"*"}
-	} else {
-		r.header["If-Match"] = []string{quote(c.ETag)}
+		name, value = "If-None-Match", "*"
 	}
+	r.header[name] = []string{value}
 	r.check = func(ctx context.Context) error { return s.meets(ctx, strings.TrimPrefix(r.key, s.prefix), c) }
 	answer, body, err := s.roundTrip(ctx, r)
 	if f := faultOf(err); s.client.amazon || f != work.Unsupported && f != work.Invalid {
 		return answer, body, clashed(err, c)
 	}
-	if !rewind() {
+	if !r.rewind() {
 		return nil, nil, s.blameCondition(ctx, c, err)
 	}
-	r.header, r.check = plain, nil
+	r.header, r.check = r.header.Clone(), nil // the transport may not be done with the old one
+	delete(r.header, name)
 	answer, body, err = s.roundTrip(ctx, r)
 	if err == nil {
 		refuses.of(c).Store(true)
