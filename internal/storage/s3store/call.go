@@ -59,6 +59,8 @@ type request struct {
 	// the server would have said if it had been heard.
 	check func(ctx context.Context) error
 
+	rewind func() bool // of body, once do was asked; see rewinder
+
 	payload string // what stands for the body's hash in the signature; empty: unsigned
 }
 
@@ -67,7 +69,7 @@ type request struct {
 // it. What failed for a passing reason is repeated a few times, if the body
 // allows it; backing off for long is the engine's business.
 func (s *Store) do(ctx context.Context, r *request) (*http.Response, error) {
-	rewind := rewinder(r.body)
+	r.rewind = rewinder(r.body)
 	_, again := r.body.(io.Seeker)
 	r.ask = !again && r.size >= askFrom
 	for attempt := 1; ; attempt++ {
@@ -80,7 +82,7 @@ func (s *Store) do(ctx context.Context, r *request) (*http.Response, error) {
 				return nil, why
 			}
 		}
-		if ctx.Err() != nil || !repeatable(err, attempt) || !rewind() {
+		if ctx.Err() != nil || !repeatable(err, attempt) || !r.rewind() {
 			return nil, err
 		}
 		s.client.adjust(err)

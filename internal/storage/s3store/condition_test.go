@@ -21,50 +21,85 @@ func conditional(r *http.Request) bool {
 	return r.Header.Get("If-None-Match") != "" || r.Method != http.MethodGet && r.Header.Get("If-Match") != ""
 }
 
+// version is a condition that no made-up object meets but under its own ETag.
+var version = storage.PutOptions{If: storage.Condition{ETag: "v"}, Sums: absent.Sums}
+
 // TestServerRefusesConditions: such a server is asked without from then on, and
-// nothing fails for it. A body that can be read once costs an attempt.
+// nothing fails for it. A body that can be read once costs an attempt. The other
+// condition, which it knows, is still asked for.
 func TestServerRefusesConditions(t *testing.T) {
 	t.Parallel()
-	for _, status := range []int{http.StatusNotImplemented, http.StatusBadRequest} {
-		for _, seekable := range []bool{true, false} {
-			t.Run(fmt.Sprint(status, seekable), func(t *testing.T) {
-				t.Parallel()
-				var refused, stored atomic.Int32
-				s := liar(t, func(w http.ResponseWriter, r *http.Request) {
-					_, _ = io.Copy(io.Discard, r.Body)
-					if conditional(r) {
-						refused.Add(1)
-						refuseWith(w, status, "NotImplemented")
-					} else if r.Method == http.MethodPut && !strings.Contains(r.URL.Path, "probe") {
-						stored.Add(1)
+	for _, tt := range []struct {
+		unknown, known string
+		opts, other    storage.PutOptions
+	}{
+		{"If-None-Match", "If-Match", absent, version},
+		{"If-Match", "If-None-Match", version, absent},
+	} {
+		for _, status := range []int{http.StatusNotImplemented, http.StatusBadRequest} {
+			for _, seekable := range []bool{true, false} {
+				t.Run(fmt.Sprint(tt.unknown, status, seekable), func(t *testing.T) {
+					t.Parallel()
+					var refused, kept, stored atomic.Int32
+					s := liar(t, func(w http.ResponseWriter, r *http.Request) {
+						body, _ := io.ReadAll(r.Body)
+						w.Header().Set("Etag", `"e"`)
+						switch {
+						case r.Header.Get(tt.unknown) != "":
+							refused.Add(1)
+							refuseWith(w, status, "NotImplemented")
+						case r.Header.Get(tt.known) != "":
+							kept.Add(1)
+						case string(body) == "x" && !strings.Contains(r.URL.Path, "probe"):
+							stored.Add(1)
+						}
+					})
+					store := func(opts storage.PutOptions) error {
+						body := io.Reader(strings.NewReader("x"))
+						if !seekable {
+							body = io.MultiReader(body)
+						}
+						_, err := s.Put(t.Context(), "key", body, 1, opts)
+						return err
+					}
+					if !seekable {
+						if err := store(tt.opts); !storage.Is(err, work.Transient) || storage.Clashed(err) {
+							t.Errorf("Put of a stream = %v, want it to be tried again", err)
+						}
+					}
+					for i := range 4 {
+						if err := store(tt.opts); err != nil {
+							t.Errorf("Put %d = %v", i, err)
+						}
+					}
+					if refused.Load() > 2 || stored.Load() != 4 {
+						t.Errorf("%d refusals, want up to 2; %d objects stored, want 4", refused.Load(), stored.Load())
+					}
+					if err := store(tt.other); err != nil || kept.Load() != 1 {
+						t.Errorf("Put = %v; %d requests with %s, want 1", err, kept.Load(), tt.known)
 					}
 				})
-				body := func() io.Reader {
-					if seekable {
-						return strings.NewReader("x")
-					}
-					return io.MultiReader(strings.NewReader("x"))
-				}
-				_, err := s.Put(t.Context(), "key", body(), 1, absent)
-				if !seekable {
-					if !storage.Is(err, work.Transient) || storage.Clashed(err) {
-						t.Errorf("Put of a stream = %v, want it to be tried again", err)
-					}
-					_, err = s.Put(t.Context(), "key", body(), 1, absent)
-				}
-				if err != nil {
-					t.Errorf("Put = %v", err)
-				}
-				before := refused.Load()
-				for range 3 {
-					if _, err := s.Put(t.Context(), "key", body(), 1, absent); err != nil {
-						t.Errorf("Put = %v", err)
-					}
-				}
-				if refused.Load() != before || before > 2 || stored.Load() != 4 {
-					t.Errorf("%d refusals, then %d; %d objects stored, want 4", before, refused.Load(), stored.Load())
-				}
-			})
+			}
+		}
+	}
+}
+
+// TestBlameUnknown: where the made-up object fails for a passing reason, nothing
+// was found out.
+func TestBlameUnknown(t *testing.T) {
+	t.Parallel()
+	s := liar(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "probe") {
+			refuseWith(w, http.StatusInternalServerError, "InternalError")
+		} else {
+			refuseWith(w, http.StatusNotImplemented, "NotImplemented")
+		}
+	})
+	for _, opts := range []storage.PutOptions{absent, version} {
+		_, err := s.Put(t.Context(), "key", io.MultiReader(strings.NewReader("x")), 1, opts)
+		wantFault(t, "Put", err, work.Transient)
+		if s.unconditional.put.of(opts.If).Load() {
+			t.Errorf("the store does without %+v now", opts.If)
 		}
 	}
 }
@@ -78,18 +113,19 @@ func TestOtherRefusal(t *testing.T) {
 			refuseWith(w, http.StatusBadRequest, "InvalidArgument")
 		}
 	})
-	for _, body := range []io.Reader{strings.NewReader("x"), io.MultiReader(strings.NewReader("x"))} {
-		_, err := s.Put(t.Context(), "key", body, 1, absent)
-		wantFault(t, "Put", err, work.Invalid)
-	}
-	if s.unconditional.put.Load() {
-		t.Error("the store does without conditions now")
+	for _, opts := range []storage.PutOptions{absent, version} {
+		for _, body := range []io.Reader{strings.NewReader("x"), io.MultiReader(strings.NewReader("x"))} {
+			_, err := s.Put(t.Context(), "key", body, 1, opts)
+			wantFault(t, "Put", err, work.Invalid)
+		}
+		if s.unconditional.put.of(opts.If).Load() {
+			t.Errorf("the store does without %+v now", opts.If)
+		}
 	}
 }
 
 func TestClash(t *testing.T) {
 	t.Parallel()
-	version := storage.PutOptions{If: storage.Condition{ETag: "v"}, Sums: absent.Sums}
 	for _, tt := range []struct {
 		status int
 		code   string
@@ -149,11 +185,16 @@ func TestLostAnswerClashes(t *testing.T) {
 func TestWhoseCondition(t *testing.T) {
 	t.Parallel()
 	real := newStore(t, servers.VersityGW(t), "")
+	var blind atomic.Bool
 	s := between(t, real, func(w http.ResponseWriter, r *http.Request) bool {
-		if r.Header.Get("X-Amz-Copy-Source") == "" {
+		switch {
+		case r.Header.Get("X-Amz-Copy-Source") != "":
+			refuseWith(w, http.StatusPreconditionFailed, "PreconditionFailed")
+		case blind.Load():
+			refuseWith(w, http.StatusInternalServerError, "InternalError")
+		default:
 			return false
 		}
-		refuseWith(w, http.StatusPreconditionFailed, "PreconditionFailed")
 		return true
 	}, nil)
 	put(t, real, "from", "one", storage.PutOptions{})
@@ -164,9 +205,21 @@ func TestWhoseCondition(t *testing.T) {
 	if _, err := s.CopyFrom(t.Context(), "to", s, in, storage.PutOptions{If: absent.If}); !storage.Clashed(err) {
 		t.Errorf("CopyFrom = %v, want a clash", err)
 	}
+	blind.Store(true)
+	_, err = s.CopyFrom(t.Context(), "to", s, in, storage.PutOptions{If: absent.If})
+	wantFault(t, "CopyFrom of what cannot be looked at", err, work.Transient)
+	if storage.Clashed(err) {
+		t.Errorf("CopyFrom = %v, a clash that nobody has seen", err)
+	}
+	blind.Store(false)
 	put(t, real, "from", "two", storage.PutOptions{})
 	_, err = s.CopyFrom(t.Context(), "to", s, in, storage.PutOptions{If: absent.If})
 	wantFault(t, "CopyFrom of a version that is gone", err, work.SrcChanged)
+	if err := real.Delete(t.Context(), "from"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.CopyFrom(t.Context(), "to", s, in, storage.PutOptions{If: absent.If})
+	wantFault(t, "CopyFrom of what is gone", err, work.SrcChanged)
 }
 
 // TestCommitWithoutConditions: a server may know conditions of a Put alone.

@@ -66,14 +66,21 @@ func (s *Store) copyFrom(ctx context.Context, key string, src storage.Store, in 
 }
 
 // unless finds out which condition of a copy was not met, for which servers have
-// one word: it was that of the source, s, unless in still stands there.
+// one word: it was that of the source, s, unless in still stands there. Where the
+// source cannot be looked at, that is the error: nothing is known of either.
 func (s *Store) unless(ctx context.Context, in storage.Info, err error) error {
 	var lost *clash
 	if !errors.As(err, &lost) || in.ETag == "" {
 		return err
 	}
-	if now, gone := s.stat(ctx, in.Key); gone != nil || now.ETag != in.ETag {
+	now, failed := s.Stat(ctx, in.Key)
+	switch {
+	case faultOf(failed) == work.NotFound:
 		return lost.err
+	case failed != nil:
+		return failed
+	case now.ETag != in.ETag:
+		return refuse(work.SrcChanged, "its version is now %q, was %q: %v", now.ETag, in.ETag, lost.err)
 	}
 	return err
 }

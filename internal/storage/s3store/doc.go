@@ -88,11 +88,11 @@
 // # Conditions
 //
 // PutOptions.If goes along as If-None-Match or If-Match, of a copy and of the end
-// of an upload too, and costs no request. A server that refuses the header is
-// asked without from then on, in that way of storing; one that ignores it cannot
-// be told from one that keeps it but by a probe. versitygw and MinIO keep
-// conditions of a Put and of the end of an upload, and ignore those of a copy.
-// Where a conditional request breaks off, one more finds out whether the
+// of an upload too, and costs no request. A server that refuses one of the two
+// headers is asked without that one from then on, in that way of storing; one that
+// ignores it cannot be told from one that keeps it but by a probe. versitygw and
+// MinIO keep conditions of a Put and of the end of an upload, and ignore those of a
+// copy. Where a conditional request breaks off, one more finds out whether the
 // condition was why. What was stored by a request whose answer was lost clashes
 // with its repeat.
 //

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +18,9 @@ import (
 // mostBarren is how many pages without keys may follow each other. Some servers
 // look at so many keys for a page, whether or not they belong to it.
 const mostBarren = 1000
+
+// pageKeys is how many keys a page is asked to hold at most.
+const pageKeys = 1000
 
 // List reads the keys of a range page by page. It starts anywhere, as S3
 // lists from after any key, whether or not an object has it. A page that
@@ -98,7 +102,7 @@ func (s *Store) page(ctx context.Context, r work.Range, at spot) (leaf, error) {
 
 // listing is the request for the page at a spot.
 func (s *Store) listing(at spot) *request {
-	r := &request{method: http.MethodGet, query: "list-type=2&encoding-type=url&max-keys=1000"}
+	r := &request{method: http.MethodGet, query: "list-type=2&encoding-type=url&max-keys=" + strconv.Itoa(pageKeys)}
 	if s.prefix != "" {
 		r.query += "&prefix=" + escapeQuery(s.prefix)
 	}

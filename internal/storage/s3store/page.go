@@ -11,7 +11,7 @@ import (
 type page struct {
 	entries   []entry
 	truncated bool
-	token     string // of the next page
+	token     string // of the next page, if there is one and the server names it
 	about     about
 }
 
@@ -19,7 +19,7 @@ type page struct {
 // or what was asked for.
 type about struct {
 	truncated string // whether there are more, in the server's words
-	count     int    // of entries and groups; -1: not said
+	count     int    // of entries; 0 also if that is not said
 	groups    int    // of keys that were put together under one name
 	prefix    *string
 	after     *string
@@ -42,10 +42,13 @@ type entry struct {
 // knows as much of XML as servers send here, and refuses the rest.
 func parsePage(b []byte) (page, error) {
 	x := scanner{b: b}
-	p := page{about: about{count: -1}}
+	var p page
 	coded, err := x.page(&p)
 	if err != nil {
 		return page{}, fmt.Errorf("%w: page of a listing: %w", errAnswer, err)
+	}
+	if !p.truncated {
+		p.token = "" // some servers go on naming one
 	}
 	for i := range p.entries {
 		e := &p.entries[i]
@@ -87,12 +90,12 @@ func (x *scanner) page(p *page) (coded bool, err error) {
 			text, err = x.text(name)
 			coded = string(text) == "url"
 		case "KeyCount":
-			if text, err = x.text(name); err == nil {
-				p.about.count, err = strconv.Atoi(string(text))
+			text, err = x.text(name)
+			if n, wrong := strconv.Atoi(string(text)); wrong == nil {
+				p.about.count = n
 			}
 		case "CommonPrefixes":
-			p.about.groups++
-			err = x.skip(name)
+			err = x.group(p)
 		case "Prefix":
 			p.about.prefix, err = x.echo(name)
 		case "StartAfter":
@@ -108,6 +111,26 @@ func (x *scanner) page(p *page) (coded bool, err error) {
 	}
 }
 
+// group reads one CommonPrefixes element, whose start was read. Some servers
+// send one without a name where there is no group.
+func (x *scanner) group(p *page) error {
+	for {
+		name, err := x.child("CommonPrefixes")
+		if err != nil || name == nil {
+			return err
+		}
+		var text []byte
+		if string(name) != "Prefix" {
+			err = x.skip(name)
+		} else if text, err = x.text(name); len(text) > 0 {
+			p.about.groups++
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
 // echo reads an element that repeats what was asked for.
 func (x *scanner) echo(name []byte) (*string, error) {
 	text, err := x.text(name)
@@ -118,7 +141,7 @@ func (x *scanner) echo(name []byte) (*string, error) {
 // contents reads one Contents element, whose start was read.
 func (x *scanner) contents(p *page) error {
 	if p.entries == nil {
-		p.entries = make([]entry, 0, 1000)
+		p.entries = make([]entry, 0, pageKeys)
 	}
 	p.entries = append(p.entries, entry{})
 	e := &p.entries[len(p.entries)-1]

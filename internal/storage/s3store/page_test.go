@@ -63,7 +63,6 @@ func TestParsePageRefuses(t *testing.T) {
 		"an error":       `<Error><Code>InternalError</Code></Error>`,
 		"HTML":           `<html><body>hello</body></html>`,
 		"no key":         `<ListBucketResult><Contents><Size>1</Size></Contents></ListBucketResult>`,
-		"no count":       `<ListBucketResult><KeyCount>many</KeyCount></ListBucketResult>`,
 		"no number":      `<ListBucketResult><Contents><Key>a</Key><Size>x</Size></Contents></ListBucketResult>`,
 		"below zero":     `<ListBucketResult><Contents><Key>a</Key><Size>-1</Size></Contents></ListBucketResult>`,
 		"no time":        `<ListBucketResult><Contents><Key>a</Key><LastModified>now</LastModified></Contents></ListBucketResult>`,

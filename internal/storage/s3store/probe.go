@@ -161,7 +161,7 @@ func (s *Store) tryCondition(ctx context.Context) (words string, version bool, e
 	case "":
 		return "the server ignores If-None-Match when an object is stored", version, nil
 	case work.Unsupported, work.Invalid:
-		s.unconditional.put.Store(true)
+		s.unconditional.put.absent.Store(true)
 		return "the server refuses If-None-Match when an object is stored", version, nil
 	default:
 		return "", false, err
