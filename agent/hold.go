@@ -334,10 +334,7 @@ func (a *Agent) release(h *held) {
 	}
 	a.mu.Unlock()
 	close(h.over)
-	select {
-	case a.settled <- struct{}{}:
-	default: // it is known
-	}
+	notify(a.settled)
 	for _, e := range []*end{h.pair.src, h.pair.dst} {
 		if e != nil {
 			a.stores.release(e)

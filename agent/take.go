@@ -39,7 +39,11 @@ func (a *Agent) take(taking, moving context.Context, ready chan<- *held) {
 		if wary = max(wary-1, 0); wary > 0 {
 			n = 1
 		}
+		ackWait := a.ackWait()
 		found, err := a.bus.Take(taking, a.cfg.Site, n, takeWait)
+		if a.ackWait() != ackWait {
+			notify(a.sooner)
+		}
 		if err != nil && taking.Err() == nil {
 			a.log.WarnContext(taking, "no items taken", "err", err)
 			_ = sleep(taking, time.Second) // the loop looks at taking itself
@@ -283,12 +287,15 @@ func outcomeOf(err error) work.ObjectOutcome {
 
 // keepAlive tells the queue of the items in hand, so that they stay there.
 func (a *Agent) keepAlive(ctx context.Context) {
-	tick := time.NewTicker(max(a.ackWait/4, 100*time.Millisecond))
+	every := func() time.Duration { return max(a.ackWait()/4, 100*time.Millisecond) }
+	tick := time.NewTicker(every())
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-a.sooner:
+			tick.Reset(every())
 		case <-tick.C:
 		}
 		var told sync.WaitGroup
@@ -298,6 +305,14 @@ func (a *Agent) keepAlive(ctx context.Context) {
 			}
 		}
 		told.Wait()
+	}
+}
+
+// notify says something to who will look, unless that is said already.
+func notify(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 
