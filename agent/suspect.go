@@ -64,7 +64,8 @@ func (h *held) giveBack(d *bus.Delivery, why error, delay time.Duration) error {
 // offerAlone hands the first of the suspects to the feeder when nothing else is
 // in hand, or when that takes too long, and waits until it is put down. So it
 // takes as little as possible with it if it ends the agent, and nothing else
-// makes it look guilty. The others are given back.
+// makes it look guilty. The others are given back, and so is it while its
+// stores are away: nothing else must wait for them.
 func (a *Agent) offerAlone(taking context.Context, suspects []*held, ready chan<- *held) (crowded bool) {
 	if len(suspects) == 0 {
 		return false
@@ -73,6 +74,11 @@ func (a *Agent) offerAlone(taking context.Context, suspects []*held, ready chan<
 	for _, other := range suspects[1:] {
 		other.stop(errBusy)
 		other.settle()
+	}
+	if h.pair.away() {
+		h.stop(errRefused)
+		h.settle()
+		return false
 	}
 	limit := time.NewTimer(a.wait)
 	defer limit.Stop()
