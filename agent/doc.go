@@ -42,9 +42,10 @@
 // An item that was in hand of two agents which ended without a word may be what
 // ended them. It is not touched: its result says so, and the ledger hands it out
 // in halves, as suspects. A suspect is begun when nothing else is in hand, or
-// when that takes too long, and nothing is taken beside it. If it ends the agent
-// it is halved again, until one object stands alone; that fails in the end with
-// the reason. Whatever else was in hand costs no attempt.
+// when that takes too long, and nothing is taken beside it; while its stores are
+// away it goes back at once. If it ends the agent it is halved again, until one
+// object stands alone; that fails in the end with the reason. Whatever else was
+// in hand costs no attempt.
 //
 // # Big objects
 //

@@ -29,15 +29,9 @@ func (e *end) fine() {
 	e.gate.fine()
 }
 
-// met notes that both stores have been reached, if not by this agent: any item
-// but a job's first comes of what was listed.
-func (p pair) met() {
-	for _, e := range []*end{p.src, p.dst} {
-		if e != nil {
-			e.reached.Store(true)
-		}
-	}
-}
+// met reports whether an item's stores have been reached, if not by this agent:
+// any item but a job's first comes of what was listed.
+func met(it work.Item) bool { return it.Kind != work.Scan || it.Range.After != "" }
 
 // judge finds out whether a passing error of what began then is about one
 // request, or the whole store is away: a gateway that finds no server behind

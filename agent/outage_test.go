@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -60,6 +61,34 @@ func TestStoreThatNeverAnswered(t *testing.T) {
 	}
 }
 
+// An outage that shows as a store is opened costs no attempt either.
+func TestStoreThatIsAwayWhenItIsOpened(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	var tries atomic.Int64
+	var there atomic.Bool
+	r.prepare = func(a *Agent) {
+		a.rest = 100 * time.Millisecond
+		a.stores.drivers = storage.Drivers{"test": func(ctx context.Context, u *url.URL) (storage.Store, error) {
+			tries.Add(1)
+			if !there.Load() {
+				return nil, unreachable()
+			}
+			return r.open(ctx, u)
+		}}
+	}
+	list := objects(t, r.src, 2, 100)
+	a := r.start()
+	if res := r.result(item(1)); res.Fault != work.Transient {
+		t.Errorf("result %+v of a job's first item, want the failure at once", res)
+	}
+	before := tries.Load()
+	r.publish(item(2, list...))
+	r.eventually("it is tried and goes back", func() bool { return tries.Load() > before && a.inHand() == 0 })
+	there.Store(true)
+	allCopied(t, r.results(func(rs []work.Result) bool { return len(rs) > 0 })[0], 2)
+}
+
 // A flaky store fails every request in passing, perhaps but the one that asks
 // whether anybody is there.
 type flaky struct {
@@ -106,7 +135,8 @@ func TestStoreBehindABrokenGateway(t *testing.T) {
 		if _, err := tr.run(t.Context()); !storage.Is(err, work.Transient) || refusal(err) || dst.asked.Load() != 0 {
 			t.Errorf("%v after asking %d times, want the failure of a store that nobody has reached", err, dst.asked.Load())
 		}
-		tr.pair.met()
+		tr.src.reached.Store(true)
+		tr.dst.reached.Store(true)
 		dst.there.Store(true)
 		if _, err := tr.run(t.Context()); !storage.Is(err, work.Transient) || dst.asked.Load() != 1 {
 			t.Errorf("%v after asking %d times, want the failure, after asking once", err, dst.asked.Load())
