@@ -92,8 +92,8 @@ func (s *stores) pair(ctx context.Context, it work.Item) (pair, error) {
 	return pair{src: src, dst: dst, refused: refused}, nil
 }
 
-// end returns the open store, opening it if need be, which may have been met. A
-// failure is not kept: the next item tries again.
+// end returns the open store, opening it if need be; met says that it has been
+// reached before, by whomever. A failure is not kept: the next item tries again.
 func (s *stores) end(ctx context.Context, raw string, met bool) (*end, error) {
 	s.mu.Lock()
 	e := s.open[raw]

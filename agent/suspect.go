@@ -33,9 +33,14 @@ func (s *silence) Error() string {
 // they were not too many. The queue counts those that were given back as well,
 // which are few (see giveBack), and those that found their agent gone, which are
 // fewer: what an innocent item loses by that is an attempt at most.
+//
+// Agents of the version before give back without bound, above all items of jobs
+// that are paused. So what was published then, which does not tell of AckWait, is
+// not judged. What they give back of later items does count: until the last of
+// them is upgraded, innocent items may become suspects.
 func silences(d *bus.Delivery) int {
 	n := d.Deliveries - 1
-	if n >= silentLimit || n > 0 && d.Item.Suspect {
+	if d.AckWait > 0 && (n >= silentLimit || n > 0 && d.Item.Suspect) {
 		return n
 	}
 	return 0

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tranship/tranship/config"
+	"github.com/tranship/tranship/internal/bus"
 	"github.com/tranship/tranship/internal/storage/memstore"
 	"github.com/tranship/tranship/internal/work"
 )
@@ -66,6 +67,29 @@ func TestItemThatEndsAgentsIsNotTouched(t *testing.T) {
 			a.wait(t)
 			r.gone(it)
 		})
+	}
+}
+
+// What a coordinator of the version before has published may have been given
+// back any number of times.
+func TestSilences(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		ackWait       time.Duration
+		deliveries    int
+		any, suspects int
+	}{
+		{time.Minute, 1, 0, 0}, {time.Minute, 2, 0, 1}, {time.Minute, 3, 2, 2},
+		{0, 1, 0, 0}, {0, 2, 0, 0}, {0, 1000, 0, 0},
+	} {
+		d := &bus.Delivery{Deliveries: tt.deliveries, AckWait: tt.ackWait}
+		if n := silences(d); n != tt.any {
+			t.Errorf("%d deliveries, told of %v: %d silences, want %d", tt.deliveries, tt.ackWait, n, tt.any)
+		}
+		d.Item.Suspect = true
+		if n := silences(d); n != tt.suspects {
+			t.Errorf("%d deliveries of a suspect, told of %v: %d silences, want %d", tt.deliveries, tt.ackWait, n, tt.suspects)
+		}
 	}
 }
 
