@@ -164,6 +164,68 @@ func TestStoreBehindABrokenGateway(t *testing.T) {
 	})
 }
 
+// A mute store takes every request and says nothing, perhaps but to the one that
+// asks whether anybody is there.
+type mute struct {
+	storage.Store
+	there bool
+}
+
+func (s *mute) Stat(ctx context.Context, key string) (storage.Info, error) {
+	if key == askKey && s.there {
+		return s.Store.Stat(ctx, key)
+	}
+	return storage.Info{}, s.silence(ctx)
+}
+
+func (s *mute) Put(ctx context.Context, _ string, _ io.Reader, _ int64, _ storage.PutOptions) (storage.Info, error) {
+	return storage.Info{}, s.silence(ctx)
+}
+
+func (s *mute) silence(ctx context.Context) error {
+	<-ctx.Done()
+	return &storage.Error{Op: "put", Store: "test://dst/", Fault: work.Transient, Err: ctx.Err()}
+}
+
+// A stream that stalls before the store's own limits end it costs no attempt if
+// the store is away.
+func TestStallAtStoreThatIsAway(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		there, reached bool
+		want           error
+	}{
+		"away":      {false, true, errRefused},
+		"there":     {true, true, errStalled},
+		"not known": {false, false, errStalled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				src := memstore.New()
+				tr := newTransfer(src, &mute{Store: streamOnly{memstore.New()}, there: tt.there}, object(t, src, "k", []byte("x")))
+				tr.dst.reached.Store(tt.reached)
+				go watch(ctx, []*flight{tr.flight}, askLimit)
+				h := &held{pair: tr.pair, moving: ctx, starting: ctx, taking: ctx}
+				moving := tr.flight.begin(h)
+				defer tr.flight.end()
+				err := new(Agent).guard(moving, task{h, 0}, tr.flight, func() error {
+					_, err := tr.run(moving)
+					return err
+				})
+				if !errors.Is(err, tt.want) || errors.Is(err, errRefused) != (tt.want == errRefused) || !storage.Is(err, work.Transient) {
+					t.Errorf("%v, want %v", err, tt.want)
+				}
+				if tr.src.shut() || tr.dst.shut() != (tt.want == errRefused) {
+					t.Errorf("source left alone %v, target %v", tr.src.shut(), tr.dst.shut())
+				}
+			})
+		})
+	}
+}
+
 // Only who may be to blame is asked.
 func TestSuspects(t *testing.T) {
 	t.Parallel()

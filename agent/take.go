@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/work"
 )
 
@@ -180,12 +179,13 @@ func (a *Agent) do(t task, f *flight) {
 	defer func() { t.moved.Add(f.end()) }()
 	switch t.item.Kind {
 	case work.Scan:
-		t.err = a.guard(ctx, t, func() error { return a.scan(ctx, t.held, f) })
+		t.err = a.guard(ctx, t, f, func() error { return a.scan(ctx, t.held, f) })
+		t.refused(t.err)
 		t.finished = t.err == nil
 	case work.Copy, work.Begin:
 		a.object(ctx, t, f)
 	default:
-		t.err = a.guard(ctx, t, func() error { return a.big(ctx, t, f) })
+		t.err = a.guard(ctx, t, f, func() error { return a.big(ctx, t, f) })
 		t.refused(t.err)
 		t.lapsed(t.err)
 	}
@@ -205,7 +205,7 @@ func (a *Agent) object(ctx context.Context, t task, f *flight) {
 		tr.carrier, tr.opening = a.carrier.forBegin(t.item.Options), &t.opening
 	}
 	var out work.ObjectOutcome
-	err := a.guard(ctx, t, func() (err error) {
+	err := a.guard(ctx, t, f, func() (err error) {
 		out, err = tr.run(ctx)
 		return err
 	})
@@ -255,7 +255,8 @@ func (a *Agent) tried(out work.ObjectOutcome, began time.Time) {
 
 // guard runs what a stream does, so that neither a panic nor a stall of one
 // object harms another.
-func (a *Agent) guard(ctx context.Context, t task, fn func() error) (err error) {
+func (a *Agent) guard(ctx context.Context, t task, f *flight, fn func() error) (err error) {
+	began := time.Now()
 	defer func() {
 		if r := recover(); r != nil {
 			err = &panicked{value: r, stack: debug.Stack()}
@@ -267,7 +268,7 @@ func (a *Agent) guard(ctx context.Context, t task, fn func() error) (err error) 
 				"panic", fmt.Sprint(p.value), "stack", string(p.stack))
 		}
 		if err != nil && context.Cause(ctx) == errStalled {
-			err = &storage.Error{Op: "move", Store: t.item.Source, Fault: work.Transient, Err: errStalled}
+			err = t.stalled(f, began)
 		}
 	}()
 	return fn()
