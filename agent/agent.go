@@ -28,10 +28,6 @@ type Deps struct {
 	Log     *slog.Logger          // nil: silent
 	Metrics prometheus.Registerer // nil: none
 	Version string
-
-	// AckWait is how long the queue waits for a sign of life of an item before
-	// it hands it to another agent; 0: two minutes, as with bus.Options.
-	AckWait time.Duration
 }
 
 // An Agent takes items of one site and works on them.
@@ -41,9 +37,9 @@ type Agent struct {
 	log     *slog.Logger
 	version string
 	host    string
-	ackWait time.Duration
-	wait    time.Duration // see waitLimit
-	rest    time.Duration // see pausedAgain
+	ackWait func() time.Duration // see bus.Bus.AckWait
+	wait    time.Duration        // see waitLimit
+	rest    time.Duration        // see pausedAgain
 	started time.Time
 	metrics *metrics
 
@@ -63,6 +59,7 @@ type Agent struct {
 	idle    chan struct{}   // a stream that waits for a task sends here first
 	over    chan struct{}   // closed when no more tasks will come
 	asks    chan struct{}   // the feeder, while it waits for an item, sends here
+	sooner  chan struct{}   // says that ackWait has changed; holds one
 	settled chan struct{}   // says that an item was put down; holds one
 	settles *errgroup.Group // reports and acknowledgements on their way
 
@@ -110,12 +107,9 @@ func New(cfg config.Agent, d Deps) (*Agent, error) {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
-	if d.AckWait <= 0 {
-		d.AckWait = 2 * time.Minute
-	}
 	a := &Agent{
 		cfg: cfg, bus: d.Bus, log: d.Log.With("agent", cfg.Name), version: d.Version,
-		host: host, ackWait: d.AckWait, wait: waitLimit, rest: pausedAgain, started: time.Now(),
+		host: host, ackWait: d.Bus.AckWait, wait: waitLimit, rest: pausedAgain, started: time.Now(),
 		stores:  &stores{drivers: d.Stores, open: map[string]*end{}},
 		carrier: &carrier{sizes: usualSizes, budget: newBudget(int64(cfg.Memory)), streams: semaphore.NewWeighted(int64(cfg.Streams))},
 		scans:   semaphore.NewWeighted(int64(max(1, cfg.Streams/scansPerStreams))),
@@ -123,6 +117,7 @@ func New(cfg config.Agent, d Deps) (*Agent, error) {
 		idle:    make(chan struct{}),
 		over:    make(chan struct{}),
 		asks:    make(chan struct{}),
+		sooner:  make(chan struct{}, 1),
 		settled: make(chan struct{}, 1),
 		settles: &errgroup.Group{},
 		held:    map[work.ItemID]*held{},

@@ -42,9 +42,10 @@
 // An item that was in hand of two agents which ended without a word may be what
 // ended them. It is not touched: its result says so, and the ledger hands it out
 // in halves, as suspects. A suspect is begun when nothing else is in hand, or
-// when that takes too long, and nothing is taken beside it. If it ends the agent
-// it is halved again, until one object stands alone; that fails in the end with
-// the reason. Whatever else was in hand costs no attempt.
+// when that takes too long, and nothing is taken beside it; while its stores are
+// away it goes back at once. If it ends the agent it is halved again, until one
+// object stands alone; that fails in the end with the reason. Whatever else was
+// in hand costs no attempt.
 //
 // # Big objects
 //
@@ -89,10 +90,11 @@
 // somebody deletes; a version may, where ETags are made of the content. Besides,
 // some stores know no conditions, and some jobs compare nothing. So the second
 // fence is the lease: the queue leaves an item to an agent for AckWait after each
-// sign of life. An agent that is not sure that its last one was heard within
-// that time takes the item for somebody else's and stores nothing more of it; a
-// body on its way fails before its end. Only what a Put stores in the place of
-// nothing, in a store that makes sure of that, may be late, and is reported.
+// sign of life. That is the coordinators' to set, and items tell agents of it. An
+// agent that is not sure that its last sign was heard within that time takes the
+// item for somebody else's and stores nothing more of it; a body on its way fails
+// before its end. Only what a Put stores in the place of nothing, in a store that
+// makes sure of that, may be late, and is reported.
 //
 // What remains is an agent that is stopped between its last look at the clock
 // and the moment when the server stores what it was sent, without a condition.

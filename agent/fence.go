@@ -20,9 +20,9 @@ var errLease = errors.New("the agent was cut off from the queue, which has hande
 // nil, last for ever.
 type lease struct {
 	mu    sync.Mutex
-	limit time.Duration // without a sign of life
-	heard time.Time     // the last one that the queue confirmed was sent then
-	lost  bool          // it was over once: what comes later does not bring it back
+	limit func() time.Duration // without a sign of life
+	heard time.Time            // the last one that the queue confirmed was sent then
+	lost  bool                 // it was over once: what comes later does not bring it back
 }
 
 // over reports whether the item may be somebody else's. A process that was
@@ -33,9 +33,9 @@ func (l *lease) over() bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := time.Now()
-	if l.limit > 0 && (now.Sub(l.heard) >= l.limit || now.Round(0).Sub(l.heard.Round(0)) >= l.limit) {
-		l.lost = true
+	if l.limit != nil {
+		now, limit := time.Now(), l.limit()
+		l.lost = l.lost || now.Sub(l.heard) >= limit || now.Round(0).Sub(l.heard.Round(0)) >= limit
 	}
 	return l.lost
 }
@@ -59,7 +59,7 @@ func (h *held) keep(ctx context.Context) {
 	h.mu.Lock()
 	d := h.delivery
 	h.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, h.agent.ackWait/4)
+	ctx, cancel := context.WithTimeout(ctx, h.agent.ackWait()/4)
 	defer cancel()
 	now := time.Now()
 	if err := d.InProgress(ctx); err != nil {

@@ -127,7 +127,7 @@ func TestZombie(t *testing.T) {
 				return it
 			}
 			r.publish(hand(1, storagetest.Bytes(1, tt.size), tt.there))
-			r.prepare = func(a *Agent) { a.ackWait = time.Hour } // it never says that it is alive, and is cut off below
+			r.prepare = func(a *Agent) { a.ackWait = always(time.Hour) } // it never says that it is alive, and is cut off below
 			zombie := r.start()
 			<-grave.buried
 			zombie.all()[0].lease.lose()
@@ -180,7 +180,7 @@ func TestLapsedItemIsNotGivenBack(t *testing.T) {
 	grave := newCrypt(true, true)
 	r.dst = grave
 	r.publish(item(1, object(t, r.src, "k", storagetest.Bytes(1, 50<<10))))
-	r.prepare = func(a *Agent) { a.ackWait = time.Hour }
+	r.prepare = func(a *Agent) { a.ackWait = always(time.Hour) }
 	a := r.start()
 	<-grave.buried
 	a.all()[0].lease.lose()
@@ -252,7 +252,7 @@ func TestLease(t *testing.T) {
 		if (*lease)(nil).over() || new(lease).over() {
 			t.Error("a lease without a limit is over")
 		}
-		l := &lease{limit: time.Minute, heard: time.Now()}
+		l := &lease{limit: always(time.Minute), heard: time.Now()}
 		start := time.Now()
 		time.Sleep(59 * time.Second)
 		if l.over() {
@@ -405,7 +405,7 @@ func TestFencedBody(t *testing.T) {
 	var tries atomic.Int32
 	tr := newTransfer(src, &repeater{Store: inner, tries: &tries}, obj)
 	tr.options.Compare = work.CompareNone
-	tr.lease = &lease{limit: time.Hour, heard: time.Now()}
+	tr.lease = &lease{limit: always(time.Hour), heard: time.Now()}
 	tr.dst.Store.(*repeater).between = tr.lease.lose
 	if _, err := carry(t, tr); err == nil || !strings.Contains(err.Error(), errLease.Error()) || tries.Load() != 2 {
 		t.Errorf("%v after %d tries, want %v", err, tries.Load(), errLease)
@@ -434,6 +434,9 @@ func (r *repeater) Put(ctx context.Context, key string, body io.Reader, size int
 	r.tries.Add(1)
 	return r.Store.Put(ctx, key, body, size, opts)
 }
+
+// always is an AckWait that never changes.
+func always(d time.Duration) func() time.Duration { return func() time.Duration { return d } }
 
 // lose ends the lease, as time would.
 func (l *lease) lose() {

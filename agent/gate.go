@@ -29,7 +29,8 @@ const (
 	// refusedLimit is how long an object waits for stores that refuse to be
 	// asked before its item goes back to the queue.
 	refusedLimit = time.Minute
-	// longWait is what is waited for in the lounge.
+	// longWait is what is waited for in the lounge, and never by a suspect: all
+	// else would wait for it.
 	longWait = 2 * time.Second
 	// oneByOne is how far apart requests are let in where nothing works, until
 	// one of them is served.
@@ -212,7 +213,7 @@ func (t *turn) wait(ctx context.Context, c *carrier, f *flight, ends ...*end) er
 			rest += e.gate.spread()
 			now := time.Now()
 			t.since.CompareAndSwap(0, now.UnixNano())
-			if now.Add(rest).Sub(time.Unix(0, t.since.Load())) > c.patience() {
+			if now.Add(rest).Sub(time.Unix(0, t.since.Load())) > c.patience(f) {
 				return errRefused
 			}
 			if err := c.waitFor(ctx, f, rest, broken); err != nil {
@@ -251,8 +252,11 @@ type lounge struct {
 	refused time.Duration // see refusedLimit, which it is unless it is set
 }
 
-func (l *lounge) patience() time.Duration {
-	if l != nil && l.refused > 0 {
+func (l *lounge) patience(f *flight) time.Duration {
+	switch {
+	case f.alone():
+		return longWait
+	case l != nil && l.refused > 0:
 		return l.refused
 	}
 	return refusedLimit
@@ -260,7 +264,7 @@ func (l *lounge) patience() time.Duration {
 
 func (l *lounge) waitFor(ctx context.Context, f *flight, d time.Duration, broken bool) error {
 	if broken || d > longWait {
-		if l == nil {
+		if l == nil || f.alone() {
 			return errRefused
 		}
 		defer l.taken.Add(-1)
@@ -295,6 +299,14 @@ func (f *flight) quits() (stopping, draining <-chan struct{}) {
 	return f.item.starting.Done(), f.item.taking.Done()
 }
 
+// alone reports whether the flight's item is a suspect, beside which the agent
+// takes nothing.
+func (f *flight) alone() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.item != nil && f.item.item.Suspect
+}
+
 // refused has the item given back if err says that a store refuses to be
 // asked.
 func (h *held) refused(err error) bool {
@@ -303,6 +315,20 @@ func (h *held) refused(err error) bool {
 	}
 	h.stop(errRefused)
 	return true
+}
+
+// away reports whether one of the stores refuses to be asked for longer than a
+// suspect waits.
+func (p pair) away() bool {
+	for _, e := range []*end{p.src, p.dst} {
+		if e == nil {
+			continue
+		}
+		if rest, broken := e.gate.rest(); rest > longWait || rest > 0 && broken {
+			return true
+		}
+	}
+	return false
 }
 
 // closedFor returns how long the item's stores refuse to be asked.

@@ -99,9 +99,6 @@ func (a *Agent) hold(taking, moving context.Context, d *bus.Delivery) *held {
 	case h.starting.Err() == nil:
 		h.pair, h.err = a.ends(h.moving, it)
 		h.refused(h.err)
-		if it.Kind != work.Scan || it.Range.After != "" {
-			h.pair.met()
-		}
 	}
 	if h.starting.Err() != nil || h.err != nil {
 		h.settle()
@@ -116,7 +113,7 @@ func (a *Agent) ends(ctx context.Context, it work.Item) (pair, error) {
 	if it.Kind != work.Abort {
 		return a.stores.pair(ctx, it)
 	}
-	dst, err := a.stores.end(ctx, it.Target)
+	dst, err := a.stores.end(ctx, it.Target, met(it))
 	return pair{dst: dst}, err
 }
 
@@ -334,10 +331,7 @@ func (a *Agent) release(h *held) {
 	}
 	a.mu.Unlock()
 	close(h.over)
-	select {
-	case a.settled <- struct{}{}:
-	default: // it is known
-	}
+	notify(a.settled)
 	for _, e := range []*end{h.pair.src, h.pair.dst} {
 		if e != nil {
 			a.stores.release(e)

@@ -256,11 +256,37 @@ func TestItemIsKeptWhileItIsWorkedOn(t *testing.T) {
 	}
 }
 
+// How long the queue waits is the coordinators' to say, whatever the agent is
+// told by its own configuration.
+func TestAckWaitIsTheQueues(t *testing.T) {
+	t.Parallel()
+	const wait = 2 * time.Second
+	r := newRigOf(t, wait)
+	r.ackWait = time.Hour // the agent's own
+	door := newDoorkeeper()
+	r.dst = door
+	a := r.start()
+	r.publish(item(1, objects(t, r.src, 1, 100)...))
+	door.knocks(t, 1)
+	lease := &a.all()[0].lease
+	if got := lease.limit(); got != wait {
+		t.Errorf("the lease lasts %v, want %v", got, wait)
+	}
+	if ds, err := r.hub.Take(testContext(t), "s", 1, 2*wait); err != nil || len(ds) != 0 {
+		t.Fatalf("Take = %d items, %v, while the agent holds the only one", len(ds), err)
+	}
+	if lease.over() {
+		t.Error("the lease is over although the queue was told in time")
+	}
+	close(door.open)
+	allCopied(t, r.results(func(rs []work.Result) bool { return len(rs) > 0 })[0], 1)
+}
+
 // An item that is delivered again to the agent that has it is not done twice.
 func TestRepeatedDeliveryIsAdopted(t *testing.T) {
 	t.Parallel()
 	r := newRigOf(t, time.Second)
-	r.prepare = func(a *Agent) { a.ackWait = time.Hour } // so it says nothing of the item
+	r.prepare = func(a *Agent) { a.ackWait = always(time.Hour) } // so it says nothing of the item
 	door := newDoorkeeper()
 	r.dst = door
 	it := item(1, objects(t, r.src, 1, 100)...)

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/tranship/tranship/internal/storage"
@@ -29,15 +30,9 @@ func (e *end) fine() {
 	e.gate.fine()
 }
 
-// met notes that both stores have been reached, if not by this agent: any item
-// but a job's first comes of what was listed.
-func (p pair) met() {
-	for _, e := range []*end{p.src, p.dst} {
-		if e != nil {
-			e.reached.Store(true)
-		}
-	}
-}
+// met reports whether an item's stores have been reached, if not by this agent:
+// any item but a job's first comes of what was listed.
+func met(it work.Item) bool { return it.Kind != work.Scan || it.Range.After != "" }
 
 // judge finds out whether a passing error of what began then is about one
 // request, or the whole store is away: a gateway that finds no server behind
@@ -59,6 +54,24 @@ func judge(ctx context.Context, f *flight, ends []*end, began time.Time, err err
 		if away != nil {
 			return away
 		}
+	}
+	return err
+}
+
+// stalled is the error of what began then and was ended because it showed no
+// sign of life. Either store may be what is silent: where agent.stall is short,
+// that ends before the store's own limits do.
+func (h *held) stalled(f *flight, began time.Time) error {
+	err := error(&storage.Error{Op: "move", Store: h.item.Source, Fault: work.Transient, Err: errStalled})
+	var ends []*end
+	for _, e := range []*end{h.pair.src, h.pair.dst} {
+		if e != nil {
+			_ = e.note(err) // it stays what it is
+			ends = append(ends, e)
+		}
+	}
+	if err = judge(h.moving, f, ends, began, err); refusal(err) {
+		return fmt.Errorf("%w: %w", errRefused, err)
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -60,6 +61,34 @@ func TestStoreThatNeverAnswered(t *testing.T) {
 	}
 }
 
+// An outage that shows as a store is opened costs no attempt either.
+func TestStoreThatIsAwayWhenItIsOpened(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	var tries atomic.Int64
+	var there atomic.Bool
+	r.prepare = func(a *Agent) {
+		a.rest = 100 * time.Millisecond
+		a.stores.drivers = storage.Drivers{"test": func(ctx context.Context, u *url.URL) (storage.Store, error) {
+			tries.Add(1)
+			if !there.Load() {
+				return nil, unreachable()
+			}
+			return r.open(ctx, u)
+		}}
+	}
+	list := objects(t, r.src, 2, 100)
+	a := r.start()
+	if res := r.result(item(1)); res.Fault != work.Transient {
+		t.Errorf("result %+v of a job's first item, want the failure at once", res)
+	}
+	before := tries.Load()
+	r.publish(item(2, list...))
+	r.eventually("it is tried and goes back", func() bool { return tries.Load() > before && a.inHand() == 0 })
+	there.Store(true)
+	allCopied(t, r.results(func(rs []work.Result) bool { return len(rs) > 0 })[0], 2)
+}
+
 // A flaky store fails every request in passing, perhaps but the one that asks
 // whether anybody is there.
 type flaky struct {
@@ -106,7 +135,8 @@ func TestStoreBehindABrokenGateway(t *testing.T) {
 		if _, err := tr.run(t.Context()); !storage.Is(err, work.Transient) || refusal(err) || dst.asked.Load() != 0 {
 			t.Errorf("%v after asking %d times, want the failure of a store that nobody has reached", err, dst.asked.Load())
 		}
-		tr.pair.met()
+		tr.src.reached.Store(true)
+		tr.dst.reached.Store(true)
 		dst.there.Store(true)
 		if _, err := tr.run(t.Context()); !storage.Is(err, work.Transient) || dst.asked.Load() != 1 {
 			t.Errorf("%v after asking %d times, want the failure, after asking once", err, dst.asked.Load())
@@ -132,6 +162,68 @@ func TestStoreBehindABrokenGateway(t *testing.T) {
 			t.Errorf("%+v, %v after the store had come back", out, err)
 		}
 	})
+}
+
+// A mute store takes every request and says nothing, perhaps but to the one that
+// asks whether anybody is there.
+type mute struct {
+	storage.Store
+	there bool
+}
+
+func (s *mute) Stat(ctx context.Context, key string) (storage.Info, error) {
+	if key == askKey && s.there {
+		return s.Store.Stat(ctx, key)
+	}
+	return storage.Info{}, s.silence(ctx)
+}
+
+func (s *mute) Put(ctx context.Context, _ string, _ io.Reader, _ int64, _ storage.PutOptions) (storage.Info, error) {
+	return storage.Info{}, s.silence(ctx)
+}
+
+func (s *mute) silence(ctx context.Context) error {
+	<-ctx.Done()
+	return &storage.Error{Op: "put", Store: "test://dst/", Fault: work.Transient, Err: ctx.Err()}
+}
+
+// A stream that stalls before the store's own limits end it costs no attempt if
+// the store is away.
+func TestStallAtStoreThatIsAway(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		there, reached bool
+		want           error
+	}{
+		"away":      {false, true, errRefused},
+		"there":     {true, true, errStalled},
+		"not known": {false, false, errStalled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				src := memstore.New()
+				tr := newTransfer(src, &mute{Store: streamOnly{memstore.New()}, there: tt.there}, object(t, src, "k", []byte("x")))
+				tr.dst.reached.Store(tt.reached)
+				go watch(ctx, []*flight{tr.flight}, askLimit)
+				h := &held{pair: tr.pair, moving: ctx, starting: ctx, taking: ctx}
+				moving := tr.flight.begin(h)
+				defer tr.flight.end()
+				err := new(Agent).guard(moving, task{h, 0}, tr.flight, func() error {
+					_, err := tr.run(moving)
+					return err
+				})
+				if !errors.Is(err, tt.want) || errors.Is(err, errRefused) != (tt.want == errRefused) || !storage.Is(err, work.Transient) {
+					t.Errorf("%v, want %v", err, tt.want)
+				}
+				if tr.src.shut() || tr.dst.shut() != (tt.want == errRefused) {
+					t.Errorf("source left alone %v, target %v", tr.src.shut(), tr.dst.shut())
+				}
+			})
+		})
+	}
 }
 
 // Only who may be to blame is asked.

@@ -128,7 +128,7 @@ func (r *rig) start(change ...func(*config.Agent)) *running {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	}
 	a, err := New(cfg, Deps{
-		Bus: r.connect(cfg.Name), Log: log, Version: "1.2.3", Metrics: r.metrics, AckWait: r.ackWait,
+		Bus: r.connect(cfg.Name), Log: log, Version: "1.2.3", Metrics: r.metrics,
 		Stores: storage.Drivers{"test": r.open, "mem": memstore.Open, "file": filestore.Opener([]string{"/"})},
 	})
 	if err != nil {

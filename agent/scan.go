@@ -53,12 +53,10 @@ func (a *Agent) scan(ctx context.Context, h *held, f *flight) error {
 
 	r := *h.item.Range
 	s := &scan{Agent: a, held: h, flight: f, ctx: ctx, cursor: r.After, last: r.After, began: time.Now()}
-	err := s.run(r)
-	if errors.Is(err, errEnough) {
-		return nil
+	if err := s.run(r); !errors.Is(err, errEnough) {
+		return err
 	}
-	h.refused(err)
-	return err
+	return nil
 }
 
 // run lists the range. While a store refuses to be asked it waits, and goes on

@@ -73,11 +73,11 @@ func (s *stores) pair(ctx context.Context, it work.Item) (pair, error) {
 	if err := apart(it.Source, it.Target); err != nil {
 		return pair{}, &storage.Error{Op: "open", Store: it.Target, Fault: work.Invalid, Err: err}
 	}
-	src, err := s.end(ctx, it.Source)
+	src, err := s.end(ctx, it.Source, met(it))
 	if err != nil {
 		return pair{}, err
 	}
-	dst, err := s.end(ctx, it.Target)
+	dst, err := s.end(ctx, it.Target, met(it))
 	if err != nil {
 		s.release(src)
 		return pair{}, err
@@ -92,9 +92,9 @@ func (s *stores) pair(ctx context.Context, it work.Item) (pair, error) {
 	return pair{src: src, dst: dst, refused: refused}, nil
 }
 
-// end returns the open store, opening it if need be. A failure is not kept:
-// the next item tries again.
-func (s *stores) end(ctx context.Context, raw string) (*end, error) {
+// end returns the open store, opening it if need be; met says that it has been
+// reached before, by whomever. A failure is not kept: the next item tries again.
+func (s *stores) end(ctx context.Context, raw string, met bool) (*end, error) {
 	s.mu.Lock()
 	e := s.open[raw]
 	if e == nil {
@@ -106,6 +106,9 @@ func (s *stores) end(ctx context.Context, raw string) (*end, error) {
 	}
 	e.refs++
 	s.mu.Unlock()
+	if met {
+		e.reached.Store(true)
+	}
 
 	e.mu.Lock()
 	defer e.mu.Unlock()

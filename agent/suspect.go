@@ -33,9 +33,14 @@ func (s *silence) Error() string {
 // they were not too many. The queue counts those that were given back as well,
 // which are few (see giveBack), and those that found their agent gone, which are
 // fewer: what an innocent item loses by that is an attempt at most.
+//
+// Agents of the version before give back without bound, above all items of jobs
+// that are paused. So what was published then, which does not tell of AckWait, is
+// not judged. What they give back of later items does count: until the last of
+// them is upgraded, innocent items may become suspects.
 func silences(d *bus.Delivery) int {
 	n := d.Deliveries - 1
-	if n >= silentLimit || n > 0 && d.Item.Suspect {
+	if d.AckWait > 0 && (n >= silentLimit || n > 0 && d.Item.Suspect) {
 		return n
 	}
 	return 0
@@ -64,7 +69,8 @@ func (h *held) giveBack(d *bus.Delivery, why error, delay time.Duration) error {
 // offerAlone hands the first of the suspects to the feeder when nothing else is
 // in hand, or when that takes too long, and waits until it is put down. So it
 // takes as little as possible with it if it ends the agent, and nothing else
-// makes it look guilty. The others are given back.
+// makes it look guilty. The others are given back, and so is it while its
+// stores are away: nothing else must wait for them.
 func (a *Agent) offerAlone(taking context.Context, suspects []*held, ready chan<- *held) (crowded bool) {
 	if len(suspects) == 0 {
 		return false
@@ -73,6 +79,11 @@ func (a *Agent) offerAlone(taking context.Context, suspects []*held, ready chan<
 	for _, other := range suspects[1:] {
 		other.stop(errBusy)
 		other.settle()
+	}
+	if h.pair.away() {
+		h.stop(errRefused)
+		h.settle()
+		return false
 	}
 	limit := time.NewTimer(a.wait)
 	defer limit.Stop()

@@ -1,11 +1,16 @@
 package agent
 
 import (
+	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tranship/tranship/config"
+	"github.com/tranship/tranship/internal/bus"
+	"github.com/tranship/tranship/internal/storage/memstore"
 	"github.com/tranship/tranship/internal/work"
 )
 
@@ -62,6 +67,29 @@ func TestItemThatEndsAgentsIsNotTouched(t *testing.T) {
 			a.wait(t)
 			r.gone(it)
 		})
+	}
+}
+
+// What a coordinator of the version before has published may have been given
+// back any number of times.
+func TestSilences(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		ackWait       time.Duration
+		deliveries    int
+		any, suspects int
+	}{
+		{time.Minute, 1, 0, 0}, {time.Minute, 2, 0, 1}, {time.Minute, 3, 2, 2},
+		{0, 1, 0, 0}, {0, 2, 0, 0}, {0, 1000, 0, 0},
+	} {
+		d := &bus.Delivery{Deliveries: tt.deliveries, AckWait: tt.ackWait}
+		if n := silences(d); n != tt.any {
+			t.Errorf("%d deliveries, told of %v: %d silences, want %d", tt.deliveries, tt.ackWait, n, tt.any)
+		}
+		d.Item.Suspect = true
+		if n := silences(d); n != tt.suspects {
+			t.Errorf("%d deliveries of a suspect, told of %v: %d silences, want %d", tt.deliveries, tt.ackWait, n, tt.suspects)
+		}
 	}
 }
 
@@ -179,6 +207,79 @@ func TestSuspectDoesNotWaitForEver(t *testing.T) {
 	door.knocks(t, 1)
 	close(door.open)
 	r.results(func(rs []work.Result) bool { return len(rs) == 2 })
+}
+
+// A suspect whose store is away goes back at once, with no wait for the store
+// nor for what else is in hand: the agent has other things to do.
+func TestSuspectDoesNotWaitForItsStore(t *testing.T) {
+	t.Parallel()
+	r, src := moodyRig(t, unreachable())
+	r.prepare = func(a *Agent) { a.wait, a.carrier.refused = time.Hour, time.Hour }
+	door := newDoorkeeper()
+	r.stores["other"], r.stores["there"] = memstore.New(), door
+	list := objects(t, src.Store, 1, 100)
+	list[0].ETag = "" // so that the source is asked
+	r.publish(suspect(item(1, list...)))
+	a := r.start()
+	r.returned(1)
+
+	other := item(2, objects(t, r.stores["other"], 1, 100)...)
+	other.Source, other.Target = "test://other/", "test://there/"
+	r.publish(other)
+	door.knocks(t, 1)
+	a.stores.mu.Lock()
+	gate := &a.stores.open["test://src/"].gate
+	a.stores.mu.Unlock()
+	gate.mu.Lock()
+	gate.until, gate.single = time.Now().Add(time.Hour), false
+	gate.mu.Unlock()
+	asked := src.asked.Load()
+	r.again(1)
+	r.returned(1)
+	if n := src.asked.Load() - asked; n > 0 {
+		t.Errorf("its store was asked %d times", n)
+	}
+	close(door.open)
+	allCopied(t, r.results(func(rs []work.Result) bool { return len(rs) > 0 })[0], 1)
+}
+
+// returned waits until an item is given back by way of the ledger.
+func (r *rig) returned(id work.ItemID) {
+	r.t.Helper()
+	ctx := testContext(r.t)
+	got, ack, err := r.hub.Results(ctx, 1, patience)
+	if err != nil || len(got) != 1 || !got[0].Returned || got[0].Item != id {
+		r.t.Fatalf("results %+v, %v, want that item %d was given back", got, err, id)
+	}
+	if err := ack(ctx); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// A suspect waits for a store that wants it to slow down, but for no more than a
+// moment.
+func TestPatienceOfSuspect(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		c := &carrier{lounge: &lounge{seats: 1}}
+		f := &flight{total: new(atomic.Int64)}
+		f.begin(&held{item: suspect(item(1)), moving: ctx, starting: ctx, taking: ctx})
+		defer f.end()
+		for why, want := range map[error]error{slowDown(0): nil, slowDown(time.Minute): errRefused, unreachable(): errRefused, expired(): errRefused} {
+			e := &end{url: "test://dst/"}
+			e.reached.Store(true)
+			e.note(why)
+			began := time.Now()
+			err := new(turn).wait(ctx, c, f, e)
+			if waited := time.Since(began) > 0; !errors.Is(err, want) || waited != (want == nil) {
+				t.Errorf("%v: wait = %v after %v, want %v", why, err, time.Since(began), want)
+			}
+			if away := (pair{dst: e}).away(); away != (want != nil) {
+				t.Errorf("%v: away %v", why, away)
+			}
+		}
+	})
 }
 
 // Of several suspects that were taken at once all but one are given back, and

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/work"
 )
 
@@ -39,7 +38,11 @@ func (a *Agent) take(taking, moving context.Context, ready chan<- *held) {
 		if wary = max(wary-1, 0); wary > 0 {
 			n = 1
 		}
+		ackWait := a.ackWait()
 		found, err := a.bus.Take(taking, a.cfg.Site, n, takeWait)
+		if a.ackWait() != ackWait {
+			notify(a.sooner)
+		}
 		if err != nil && taking.Err() == nil {
 			a.log.WarnContext(taking, "no items taken", "err", err)
 			_ = sleep(taking, time.Second) // the loop looks at taking itself
@@ -176,12 +179,13 @@ func (a *Agent) do(t task, f *flight) {
 	defer func() { t.moved.Add(f.end()) }()
 	switch t.item.Kind {
 	case work.Scan:
-		t.err = a.guard(ctx, t, func() error { return a.scan(ctx, t.held, f) })
+		t.err = a.guard(ctx, t, f, func() error { return a.scan(ctx, t.held, f) })
+		t.refused(t.err)
 		t.finished = t.err == nil
 	case work.Copy, work.Begin:
 		a.object(ctx, t, f)
 	default:
-		t.err = a.guard(ctx, t, func() error { return a.big(ctx, t, f) })
+		t.err = a.guard(ctx, t, f, func() error { return a.big(ctx, t, f) })
 		t.refused(t.err)
 		t.lapsed(t.err)
 	}
@@ -201,7 +205,7 @@ func (a *Agent) object(ctx context.Context, t task, f *flight) {
 		tr.carrier, tr.opening = a.carrier.forBegin(t.item.Options), &t.opening
 	}
 	var out work.ObjectOutcome
-	err := a.guard(ctx, t, func() (err error) {
+	err := a.guard(ctx, t, f, func() (err error) {
 		out, err = tr.run(ctx)
 		return err
 	})
@@ -251,7 +255,8 @@ func (a *Agent) tried(out work.ObjectOutcome, began time.Time) {
 
 // guard runs what a stream does, so that neither a panic nor a stall of one
 // object harms another.
-func (a *Agent) guard(ctx context.Context, t task, fn func() error) (err error) {
+func (a *Agent) guard(ctx context.Context, t task, f *flight, fn func() error) (err error) {
+	began := time.Now()
 	defer func() {
 		if r := recover(); r != nil {
 			err = &panicked{value: r, stack: debug.Stack()}
@@ -263,7 +268,7 @@ func (a *Agent) guard(ctx context.Context, t task, fn func() error) (err error) 
 				"panic", fmt.Sprint(p.value), "stack", string(p.stack))
 		}
 		if err != nil && context.Cause(ctx) == errStalled {
-			err = &storage.Error{Op: "move", Store: t.item.Source, Fault: work.Transient, Err: errStalled}
+			err = t.stalled(f, began)
 		}
 	}()
 	return fn()
@@ -283,12 +288,15 @@ func outcomeOf(err error) work.ObjectOutcome {
 
 // keepAlive tells the queue of the items in hand, so that they stay there.
 func (a *Agent) keepAlive(ctx context.Context) {
-	tick := time.NewTicker(max(a.ackWait/4, 100*time.Millisecond))
+	every := func() time.Duration { return max(a.ackWait()/4, 100*time.Millisecond) }
+	tick := time.NewTicker(every())
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-a.sooner:
+			tick.Reset(every())
 		case <-tick.C:
 		}
 		var told sync.WaitGroup
@@ -298,6 +306,14 @@ func (a *Agent) keepAlive(ctx context.Context) {
 			}
 		}
 		told.Wait()
+	}
+}
+
+// notify says something to who will look, unless that is said already.
+func notify(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 

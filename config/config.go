@@ -65,7 +65,7 @@ type NATS struct {
 	// Replicas of each stream; 3 on a cluster of three or more.
 	Replicas int `yaml:"replicas"`
 	// AckWait is how long an item may lie with an agent that says nothing of
-	// it before it is handed out again.
+	// it before it is handed out again. The coordinators' counts.
 	AckWait Duration `yaml:"ack_wait"`
 	// MaxStore bounds the embedded server's disk, in bytes.
 	MaxStore Size `yaml:"max_store"`

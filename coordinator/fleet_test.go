@@ -172,7 +172,6 @@ func (b *bundle) newAgent(name string, conn *bus.Bus, stores storage.Drivers) *a
 	cfg.Name, cfg.Streams, cfg.Memory, cfg.Grace = name, 16, 16<<20, config.Duration(time.Second)
 	a, err := agent.New(cfg, agent.Deps{
 		Bus: conn, Stores: stores, Log: b.log(name), Metrics: prometheus.NewRegistry(), Version: "test",
-		AckWait: b.ackWait,
 	})
 	if err != nil {
 		b.t.Fatal(err)

@@ -47,7 +47,8 @@ type Options struct {
 
 	// AckWait is how long an item may stay with an agent without a sign of
 	// life before another gets it. 0: two minutes, which outlasts a restart of
-	// the server. Results wait half as long for their acknowledgement.
+	// the server. Results wait half as long for their acknowledgement. What
+	// counts is that of the side that publishes, see Bus.AckWait.
 	AckWait time.Duration
 }
 
@@ -61,6 +62,7 @@ type Bus struct {
 
 	watchFor time.Duration // see the constant
 	turn     atomic.Uint64 // of Take, for its fairness between classes
+	ackWait  atomic.Int64  // the smallest that a message told of; 0: none has
 	keepsAll atomic.Bool   // Setup was called: this side makes what is missing
 
 	mu    sync.Mutex           // guards sites

@@ -17,6 +17,9 @@ import (
 // offered again, so that a program that understands it can take it.
 const newerDelay = 15 * time.Second
 
+// ackWaitHeader says of an item what its publisher's Options.AckWait was.
+const ackWaitHeader = "Tranship-Ack-Wait"
+
 // A Delivery is an item in an agent's hands. It must be settled once, by Ack,
 // Nak or Term; without that and without a sign of life it goes to another
 // agent after AckWait. Settling it again does nothing.
@@ -27,6 +30,10 @@ type Delivery struct {
 	Item       work.Item
 	Deliveries int       // times it was handed to an agent, or was on its way to one, this one included
 	Asked      time.Time // it was handed out no earlier
+
+	// AckWait is that of who published it; 0: that was a program of the version
+	// before, which does not tell. See Bus.AckWait.
+	AckWait time.Duration
 
 	nc      *nats.Conn
 	reply   string
@@ -96,7 +103,33 @@ func (b *Bus) delivery(ctx context.Context, site string, m *nats.Msg, asked time
 		b.refuse(ctx, m, err)
 		return nil
 	}
-	return &Delivery{Item: it, Deliveries: int(meta.NumDelivered), Asked: asked, nc: b.nc, reply: m.Reply}
+	return &Delivery{Item: it, Deliveries: int(meta.NumDelivered), Asked: asked, AckWait: b.told(m), nc: b.nc, reply: m.Reply}
+}
+
+// AckWait is how long the queue leaves an item to this side without a sign of
+// life: the smallest that any item taken here told of, for a queue may still
+// hold items from before it was changed. Until one tells, it is that of this
+// side's own Options.
+func (b *Bus) AckWait() time.Duration {
+	if told := b.ackWait.Load(); told > 0 {
+		return time.Duration(told)
+	}
+	return b.opt.AckWait
+}
+
+// told returns the AckWait that a message tells of, 0 if it does not, and keeps
+// it if it is the smallest.
+func (b *Bus) told(m *nats.Msg) time.Duration {
+	wait, err := time.ParseDuration(m.Header.Get(ackWaitHeader))
+	if err != nil || wait <= 0 {
+		return 0
+	}
+	for {
+		least := b.ackWait.Load()
+		if least > 0 && least <= int64(wait) || b.ackWait.CompareAndSwap(least, int64(wait)) {
+			return wait
+		}
+	}
 }
 
 // refuse settles a message that cannot be read: one of a newer version is left

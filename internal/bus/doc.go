@@ -48,6 +48,9 @@
 //	Beats   ◀─────────────────────────────────────────── Beat
 //	Drain, ExamineStore ───────────────────────────────▶ Serve
 //
+// The AckWait of the coordinators is that of the consumers they set up. Each item
+// tells the agents of it, in the header Tranship-Ack-Wait.
+//
 // A class has one consumer per site and a job has none: every ack asks every
 // consumer of the stream. Fairness between jobs is the order of publishing;
 // fairness between classes is Take's.

@@ -104,7 +104,10 @@ func (b *Bus) send(it work.Item) (jetstream.PubAckFuture, error) {
 	if len(body) > maxWorkMsg {
 		return nil, fmt.Errorf("item %d of job %d: %w: %d bytes", it.ID, it.Job, ErrTooLarge, len(body))
 	}
-	ack, err := b.js.PublishMsgAsync(&nats.Msg{Subject: it.Subject(), Data: body},
+	m := nats.NewMsg(it.Subject())
+	m.Data = body
+	m.Header.Set(ackWaitHeader, b.opt.AckWait.String())
+	ack, err := b.js.PublishMsgAsync(m,
 		jetstream.WithExpectStream(workPrefix+it.Site), jetstream.WithStallWait(stallWait))
 	return ack, meaning(err)
 }

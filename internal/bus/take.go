@@ -15,6 +15,9 @@ const lowerEvery = 16
 // missingWait is how long an agent leaves a queue alone that is not there.
 const missingWait = time.Second
 
+// untoldWait is how long an agent waits for the item that tells it of AckWait.
+const untoldWait = time.Second
+
 // Take hands out up to n items of a site, the urgent ones first. It returns
 // what is there at once, or else waits for the first item. After wait, or
 // while the queue is out of reach, it returns none and no error: the caller
@@ -67,8 +70,7 @@ func (b *Bus) takeOnce(ctx context.Context, site string, n int, wait time.Durati
 		return nil, false, err
 	}
 	err = p.look(ctx, site, b.turns(n))
-	// An item that comes late must not seem to be long in hand.
-	if wait = min(wait, pullWait, b.opt.AckWait/4); err == nil && wait > 0 && len(p.got) == 0 && ctx.Err() == nil {
+	if wait = min(wait, b.patience()); err == nil && wait > 0 && len(p.got) == 0 && ctx.Err() == nil {
 		for _, c := range work.Classes() {
 			if err == nil && !p.gone[string(c)] {
 				err = p.ask(workPrefix+site, string(c), 1, wait)
@@ -89,6 +91,15 @@ func (b *Bus) takeOnce(ctx context.Context, site string, n int, wait time.Durati
 		}
 	}
 	return found, len(p.gone) == len(work.Classes()), err
+}
+
+// patience is how long to wait for an item: one that comes late must not seem
+// to be long in hand.
+func (b *Bus) patience() time.Duration {
+	if b.ackWait.Load() == 0 {
+		return min(untoldWait, b.opt.AckWait/4)
+	}
+	return min(pullWait, b.AckWait()/4)
 }
 
 // A turn is a class and how many items to look for in it.

@@ -223,6 +223,36 @@ func TestRedelivery(t *testing.T) {
 	eventually(t, "the item leaves", func() bool { return messages(t, b, "TRANSHIP_WORK_s") == 0 })
 }
 
+// What counts is the AckWait of who publishes, and the smallest that is heard
+// of: the queue's own is changed at once, what it holds tells of the old one.
+func TestItemsTellOfAckWait(t *testing.T) {
+	t.Parallel()
+	b, _ := newFleet(t, Options{AckWait: 20 * time.Second})
+	agent := connect(t, Options{Server: b.opt.Server, Name: "agent-2", AckWait: time.Hour})
+	check := func(when string, item, all time.Duration) {
+		t.Helper()
+		d := take(t, agent, 1)[0]
+		if d.AckWait != item || agent.AckWait() != all {
+			t.Errorf("%s: %v of the item and %v of all, want %v and %v", when, d.AckWait, agent.AckWait(), item, all)
+		}
+		ack(t, d)
+	}
+	untold := item(work.Norm, 1, 1)
+	body, err := untold.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	publishRaw(t, b, untold.Subject(), string(body))
+	check("of the version before", 0, time.Hour)
+	publish(t, b, item(work.Norm, 1, 2))
+	check("at first", 20*time.Second, 20*time.Second)
+	for i, wait := range []time.Duration{10 * time.Second, 30 * time.Second} {
+		other := connect(t, Options{Server: b.opt.Server, Name: "coordinator", AckWait: wait})
+		publish(t, other, item(work.Norm, 1, work.ItemID(3+i)))
+		check("changed", wait, 10*time.Second)
+	}
+}
+
 func TestInProgressKeepsItem(t *testing.T) {
 	t.Parallel()
 	const life = 2 * time.Second

@@ -63,7 +63,7 @@ func (p *program) runAgent(ctx context.Context, file string) error {
 	metrics := newRegistry()
 	a, err := agent.New(cfg.Agent, agent.Deps{
 		Bus: b, Stores: drivers(cfg.Agent.Roots), Log: log,
-		Metrics: metrics, Version: buildVersion().Version, AckWait: time.Duration(cfg.NATS.AckWait),
+		Metrics: metrics, Version: buildVersion().Version,
 	})
 	if err != nil {
 		return err

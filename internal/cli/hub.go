@@ -250,7 +250,7 @@ func (h *hub) startAgent(ctx context.Context, cfg config.Agent) (*agent.Agent, e
 	h.onClose(b.Close)
 	return agent.New(cfg, agent.Deps{
 		Bus: b, Stores: drivers(cfg.Roots), Log: h.log, Metrics: h.metrics,
-		Version: buildVersion().Version, AckWait: time.Duration(h.cfg.NATS.AckWait),
+		Version: buildVersion().Version,
 	})
 }
 
