@@ -23,9 +23,9 @@ const (
 const setupWithin = 5 * time.Second
 
 // recognise compares the ledger with what the queue remembers of it. A ledger
-// that has given out fewer ids was set back: a dump was restored. It would
-// give the ids of items that are on the queue or with agents to other items,
-// and take what is reported of the former for what became of the latter.
+// that has not come as far was set back: a dump was restored. It would give
+// the ids of items that are on the queue or with agents to other items, and
+// take what is reported of the former for what became of the latter.
 //
 // So all ids that were given out are skipped. What the ledger does not know
 // any more leaves the queue, and what is still open is compared at the target
@@ -69,7 +69,7 @@ func (c *Coordinator) recognise(ctx context.Context) error {
 // putRight makes a ledger that had given out the ids up to known, and was set
 // back from those up to was, safe to go on with.
 func (c *Coordinator) putRight(ctx context.Context, was, known work.Issued) error {
-	next := work.Issued{Job: max(was.Job, known.Job) + jobMargin, Item: max(was.Item, known.Item) + itemMargin}
+	next := beyond(was.And(known))
 	if err := c.ledger.Skip(ctx, next); err != nil {
 		return err
 	}
@@ -90,7 +90,19 @@ func (c *Coordinator) putRight(ctx context.Context, was, known work.Issued) erro
 	return c.bus.MoveMark(ctx, func(work.Mark) work.Mark { return work.Mark{Issued: next} })
 }
 
-// A herald lets the queue remember the ids of items before they are published.
+// beyond returns i with ids that surely nothing has.
+func beyond(i work.Issued) work.Issued {
+	i.Job += jobMargin
+	i.Item += itemMargin
+	return i
+}
+
+// rememberEvery is by how much a dump may be older than the ledger and pass for
+// it, as long as no ids were given out since.
+const rememberEvery = 5 * time.Second
+
+// A herald lets the queue remember how far the ledger has come, and the ids of
+// items before they are published.
 type herald struct {
 	ledger *ledger.Ledger
 	bus    *bus.Bus
@@ -116,13 +128,30 @@ func (h *herald) announce(ctx context.Context, items []work.Item) error {
 	if err != nil {
 		return err
 	}
-	err = h.bus.MoveMark(ctx, func(m work.Mark) work.Mark {
-		m.Issued = work.Issued{Job: max(m.Issued.Job, newest.Job), Item: max(m.Issued.Item, newest.Item)}
+	return h.move(ctx, newest)
+}
+
+// remember moves the ledger's clock on and has the queue remember that, and all
+// that it should know already: the queue may have lost it.
+func (h *herald) remember(ctx context.Context) error {
+	newest, err := h.ledger.Tick(ctx) // first: the queue never knows more than is committed
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.move(ctx, newest)
+}
+
+// move needs the lock.
+func (h *herald) move(ctx context.Context, newest work.Issued) error {
+	h.ledger.Expect(newest)
+	err := h.bus.MoveMark(ctx, func(m work.Mark) work.Mark {
+		m.Issued = m.Issued.And(newest)
 		return m
 	})
 	if err == nil {
-		h.known = newest.Item
-		h.ledger.Expect(newest.Item)
+		h.known = max(h.known, newest.Item)
 	}
 	return err
 }

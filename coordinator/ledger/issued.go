@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -9,13 +10,14 @@ import (
 	"github.com/tranship/tranship/internal/work"
 )
 
-// Issued returns the last ids that were given out, also to what was never
-// committed. Whatever is written from now on has an id beyond them.
+// Issued returns how far the ledger has come. Its ids are the last that were
+// given out, also to what was never committed; whatever is written from now on has an id beyond them.
 func (l *Ledger) Issued(ctx context.Context) (work.Issued, error) {
 	const query = `
 		SELECT
 			(SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM items_id_seq) AS item,
-			(SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM jobs_id_seq) AS job`
+			(SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM jobs_id_seq) AS job,
+			(SELECT ticks FROM clock) AS tick`
 
 	var i work.Issued
 	if err := l.db.GetContext(ctx, &i, query); err != nil {
@@ -24,10 +26,26 @@ func (l *Ledger) Issued(ctx context.Context) (work.Issued, error) {
 	return i, nil
 }
 
-// Newest returns the last ids that are written. Unlike those that were only
-// given out they outlast a crash of the database.
+// Tick moves the ledger's clock on and returns what is written then. It returns
+// work.ErrSetBack if the clock stands before what is expected of it.
+func (l *Ledger) Tick(ctx context.Context) (work.Issued, error) {
+	const query = `UPDATE clock SET ticks = ticks + 1 WHERE ticks >= $1`
+
+	moved, err := l.db.ExecContext(ctx, query, l.expected.tick.Load())
+	if err != nil {
+		return work.Issued{}, fmt.Errorf("move the ledger's clock on: %w", err)
+	}
+	if n, err := moved.RowsAffected(); err != nil || n == 0 {
+		return work.Issued{}, cmp.Or(err, fmt.Errorf("%w: its clock", work.ErrSetBack))
+	}
+	return l.Newest(ctx)
+}
+
+// Newest returns what is written of how far the ledger has come. Unlike ids
+// that were only given out it outlasts a crash of the database.
 func (l *Ledger) Newest(ctx context.Context) (work.Issued, error) {
-	const query = `SELECT coalesce((SELECT max(id) FROM items), 0) AS item, coalesce((SELECT max(id) FROM jobs), 0) AS job`
+	const query = `SELECT coalesce((SELECT max(id) FROM items), 0) AS item, coalesce((SELECT max(id) FROM jobs), 0) AS job,
+		(SELECT ticks FROM clock) AS tick`
 
 	var i work.Issued
 	if err := l.db.GetContext(ctx, &i, query); err != nil {
@@ -36,14 +54,16 @@ func (l *Ledger) Newest(ctx context.Context) (work.Issued, error) {
 	return i, nil
 }
 
-// Skip has no id given out from now on that is not beyond those of i. On
-// return that is durable. It never goes back.
+// Skip has no id given out from now on that is not beyond those of i, and sets
+// the clock to no less than that of i. On return that is durable. It never goes
+// back.
 func (l *Ledger) Skip(ctx context.Context, i work.Issued) error {
 	const query = `
+		WITH later AS (UPDATE clock SET ticks = $3 WHERE ticks < $3)
 		SELECT setval('items_id_seq', greatest($1::bigint, (SELECT last_value FROM items_id_seq))),
 			setval('jobs_id_seq', greatest($2::bigint, (SELECT last_value FROM jobs_id_seq)))`
 
-	if _, err := l.db.ExecContext(ctx, query, i.Item, i.Job); err != nil {
+	if _, err := l.db.ExecContext(ctx, query, i.Item, i.Job, i.Tick); err != nil {
 		return fmt.Errorf("skip the ids up to job %d and item %d: %w", i.Job, i.Item, err)
 	}
 	return nil

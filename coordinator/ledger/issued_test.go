@@ -39,6 +39,15 @@ func TestIssued(t *testing.T) {
 	if err != nil || newest != (work.Issued{Job: first, Item: 1}) {
 		t.Errorf("Newest = %+v, %v: what was skipped is not written", newest, err)
 	}
+	ticked, err := b.Tick(b.ctx())
+	if err != nil || ticked != (work.Issued{Job: first, Item: 1, Tick: 1}) {
+		t.Errorf("Tick = %+v, %v, want what is written, later", ticked, err)
+	}
+	b.must(b.Skip(b.ctx(), work.Issued{Tick: 9}))
+	b.must(b.Skip(b.ctx(), work.Issued{Tick: 8}))
+	if got := b.issued(); got != (work.Issued{Job: 100, Item: 2000, Tick: 9}) {
+		t.Errorf("after the clock was set: %+v", got)
+	}
 	if id := b.create(); id != 101 {
 		t.Errorf("the next job is %d, want 101", id)
 	}
@@ -132,14 +141,18 @@ func TestSetBack(t *testing.T) {
 	b.create()
 	older := ledgertest.Copy(t, b.url)
 	b.create()
-	b.Expect(b.issued().Item)
-	b.Expect(1) // which never goes back
+	b.Expect(b.issued())
+	b.Expect(work.Issued{Item: 1}) // which never goes back
 
 	behind, err := ledger.Open(t.Context(), older, ledger.Options{Connections: 2})
 	b.must(err)
 	defer behind.Close()
 	b.must(behind.Ping(t.Context()))
-	behind.Expect(b.issued().Item)
+	behind.Expect(work.Issued{Tick: 1})
+	if _, err := behind.Tick(t.Context()); !errors.Is(err, work.ErrSetBack) {
+		t.Errorf("Tick of a clock that stands before what was seen: %v, want ErrSetBack", err)
+	}
+	behind.Expect(b.issued())
 	b.must(behind.Ping(t.Context())) // by the connection that is there
 	ledgertest.Copy(t, older)        // which cuts it
 	err = behind.Ping(t.Context())

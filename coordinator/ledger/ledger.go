@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"sync/atomic"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -27,7 +26,7 @@ type Ledger struct {
 	db       *sqlx.DB
 	probe    *sqlx.DB // of Ping
 	log      *slog.Logger
-	expected *atomic.Int64 // see Expect
+	expected *expected // see Expect
 }
 
 // Open connects to the database. It refuses a schema older than this program.
@@ -45,9 +44,9 @@ func Open(ctx context.Context, url string, o Options) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	expected := new(atomic.Int64)
-	db := sqlx.NewDb(sql.OpenDB(wary{c, expected}), "postgres")
-	probe := sqlx.NewDb(sql.OpenDB(wary{c, expected}), "postgres")
+	seen := new(expected)
+	db := sqlx.NewDb(sql.OpenDB(wary{c, seen}), "postgres")
+	probe := sqlx.NewDb(sql.OpenDB(wary{c, seen}), "postgres")
 	probe.SetMaxOpenConns(1)
 	db.SetMaxOpenConns(o.Connections)
 	db.SetMaxIdleConns(o.Connections)
@@ -63,7 +62,7 @@ func Open(ctx context.Context, url string, o Options) (*Ledger, error) {
 		probe.Close()
 		return nil, fmt.Errorf("open the ledger: %w", err)
 	}
-	return &Ledger{db: db, probe: probe, log: o.Log, expected: expected}, nil
+	return &Ledger{db: db, probe: probe, log: o.Log, expected: seen}, nil
 }
 
 // Close gives the connections up.
