@@ -48,10 +48,7 @@ func (c *Coordinator) recognise(ctx context.Context) error {
 		case mark.SetBack != nil:
 			return c.putRight(ctx, mark.Issued, *mark.SetBack)
 		case mark == work.Mark{} && issued.Item > 0 && !c.bus.Private():
-			// The queue is new, or was lost. It cannot tell of which ledger
-			// agents hold items, which may be this one's later self.
-			c.log.InfoContext(ctx, "the queue is new, or was lost: items go on with ids that were never on one", "next_item", issued.Item+itemMargin+1)
-			return c.ledger.Skip(ctx, work.Issued{Item: issued.Item + itemMargin})
+			return c.beginAnew(ctx, issued)
 		case mark.Issued.Beyond(issued):
 			err := c.bus.MoveMark(ctx, func(m work.Mark) work.Mark {
 				m.SetBack = &issued
@@ -66,28 +63,56 @@ func (c *Coordinator) recognise(ctx context.Context) error {
 	})
 }
 
-// putRight makes a ledger that had given out the ids up to known, and was set
-// back from those up to was, safe to go on with.
+// beginAnew goes on with a queue that is new, or was lost. It cannot tell of
+// which ledger agents hold items, which may be this one's later self.
+func (c *Coordinator) beginAnew(ctx context.Context, known work.Issued) error {
+	next := beyond(known)
+	done, err := c.secure(ctx, next, known, "doubted", fmt.Sprintf("the queue is new, or was lost: "+
+		"what is open is compared at the target before it is copied, new items begin behind %d and new jobs behind %d", next.Item, next.Job))
+	if err == nil {
+		c.log.InfoContext(ctx, "the queue is new, or was lost: items and jobs go on with ids that were never on one, what is open is compared before it is copied",
+			"open_jobs", done.jobs, "next_job", next.Job+1, "next_item", next.Item+1, "items_removed", done.forgotten)
+	}
+	return err
+}
+
+// putRight makes a ledger that had come as far as was, and was set back to
+// known, safe to go on with.
 func (c *Coordinator) putRight(ctx context.Context, was, known work.Issued) error {
 	next := beyond(was.And(known))
-	if err := c.ledger.Skip(ctx, next); err != nil {
-		return err
-	}
-	forgotten, err := c.bus.Forget(ctx, known)
-	if err != nil {
-		return err
-	}
-	note := fmt.Sprintf("the ledger was set back: it knew items up to %d and the queue up to %d, as after a restore; "+
+	done, err := c.secure(ctx, next, known, "restored", fmt.Sprintf("the ledger was set back: it knew items up to %d and the queue up to %d, as after a restore; "+
 		"what is open is compared at the target before it is copied, new items begin behind %d and new jobs behind %d",
-		known.Item, was.Item, next.Item, next.Job)
-	jobs, err := c.ledger.Doubt(ctx, note)
+		known.Item, was.Item, next.Item, next.Job))
 	if err != nil {
 		return err
 	}
 	c.log.WarnContext(ctx, "the ledger is older than the queue: it was restored; nothing is lost, what is open is compared before it is copied",
-		"open_jobs", jobs, "knew_job", known.Job, "knew_item", known.Item, "queue_job", was.Job, "queue_item", was.Item,
-		"next_job", next.Job+1, "next_item", next.Item+1, "items_removed", forgotten)
-	return c.bus.MoveMark(ctx, func(work.Mark) work.Mark { return work.Mark{Issued: next} })
+		"open_jobs", done.jobs, "knew_job", known.Job, "knew_item", known.Item, "queue_job", was.Job, "queue_item", was.Item,
+		"next_job", next.Job+1, "next_item", next.Item+1, "items_removed", done.forgotten)
+	return c.bus.MoveMark(ctx, func(m work.Mark) work.Mark {
+		m.Issued = m.Issued.And(next) // whoever has moved it meanwhile had a reason
+		if m.SetBack != nil && *m.SetBack == known {
+			m.SetBack = nil
+		}
+		return m
+	})
+}
+
+// secured is how much there was to secure.
+type secured struct{ jobs, forgotten int }
+
+// secure has the ledger go on behind next, removes from the queue what is beyond
+// known, and has what is open compared before it is copied, which the history of
+// each open job tells.
+func (c *Coordinator) secure(ctx context.Context, next, known work.Issued, what, note string) (s secured, err error) {
+	if err := c.ledger.Skip(ctx, next); err != nil {
+		return s, err
+	}
+	if s.forgotten, err = c.bus.Forget(ctx, known); err != nil {
+		return s, err
+	}
+	s.jobs, err = c.ledger.Doubt(ctx, what, note)
+	return s, err
 }
 
 // beyond returns i with ids that surely nothing has.

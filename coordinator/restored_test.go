@@ -136,6 +136,41 @@ func TestLedgerIsSetBackUnderWay(t *testing.T) {
 	b.same("mem://"+name+"/from", "mem://"+name+"/to")
 }
 
+// What the queue remembers of the ledger is lost. A coordinator that runs tells
+// it again; one that starts goes on with ids that the queue cannot know.
+func TestMarkIsLost(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	c1, stop := b.coordinator("c1")
+	name := b.fill(10)
+	from, to := "mem://"+name+"/from", "mem://"+name+"/to"
+	j1 := b.job(c1, from, to, work.DefaultOptions())
+	published := func() bool {
+		m, err := c1.bus.Mark(t.Context())
+		return err == nil && m.Issued.Item > 0
+	}
+	b.until("an item is published", published)
+	lose := func() {
+		t.Helper()
+		if err := b.jetstream().DeleteStream(t.Context(), "KV_TRANSHIP_LEDGER"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lose()
+	b.until("the queue remembers the item again, though nothing is published", published)
+
+	stop()
+	lose()
+	c2, _ := b.coordinator("c2")
+	if j2 := b.job(c2, from, to, work.DefaultOptions()); j2.ID <= j1.ID+jobMargin {
+		t.Errorf("job %d has an id that a later self of the ledger may have given out", j2.ID)
+	}
+	events, err := b.ledger.Events(t.Context(), j1.ID, 0, 100)
+	if err != nil || !slices.ContainsFunc(events, func(e work.Event) bool { return e.What == "doubted" }) {
+		t.Errorf("the open job is not doubted: %+v, %v", events, err)
+	}
+}
+
 // A coordinator that dies while it puts a ledger right leaves the rest to the
 // next one, which begins again; those after it find nothing to do.
 func TestPuttingRightIsFinished(t *testing.T) {

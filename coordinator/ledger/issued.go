@@ -71,9 +71,9 @@ func (l *Ledger) Skip(ctx context.Context, i work.Issued) error {
 
 // Doubt has agents compare whatever is open before they copy it, because it
 // may have been done: every open item looks as if it had been handed out
-// before. It writes note to the history of each open job and returns how many
-// there are. Doing so again is harmless.
-func (l *Ledger) Doubt(ctx context.Context, note string) (jobs int, err error) {
+// before. It writes what happened to the history of each open job and returns
+// how many there are. Doing so again is harmless.
+func (l *Ledger) Doubt(ctx context.Context, what, note string) (jobs int, err error) {
 	const query = `SELECT id FROM jobs WHERE state IN ('running', 'paused') ORDER BY id`
 
 	var open []work.JobID
@@ -84,7 +84,7 @@ func (l *Ledger) Doubt(ctx context.Context, note string) (jobs int, err error) {
 		if err := l.doubtItems(ctx, id); err != nil {
 			return 0, fmt.Errorf("doubt the items of job %d: %w", id, err)
 		}
-		err := l.inTx(ctx, func(tx *sqlx.Tx) error { return addEvent(ctx, tx, id, "", "restored", note) })
+		err := l.inTx(ctx, func(tx *sqlx.Tx) error { return addEvent(ctx, tx, id, "", what, note) })
 		if err != nil {
 			return 0, err
 		}

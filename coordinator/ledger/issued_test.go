@@ -70,7 +70,7 @@ func TestDoubt(t *testing.T) {
 	b.record(page(scan, true, "a", "b"))
 
 	for range 2 { // it may be repeated
-		jobs, err := b.Doubt(b.ctx(), "a note")
+		jobs, err := b.Doubt(b.ctx(), "restored", "a note")
 		if err != nil || jobs != 1 {
 			t.Fatalf("Doubt = %d, %v, want the one open job", jobs, err)
 		}
