@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tranship/tranship/coordinator/ledger"
+	"github.com/tranship/tranship/coordinator/web"
 	"github.com/tranship/tranship/internal/bus"
 	"github.com/tranship/tranship/internal/work"
 )
@@ -184,17 +186,19 @@ func (h *herald) move(ctx context.Context, newest work.Issued) error {
 // waitForSetup returns once ids are safe to give out, see recognise. Mostly
 // they are when the first request comes.
 func (c *Coordinator) waitForSetup(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, setupWithin)
-	defer cancel()
+	timer := time.NewTimer(setupWithin)
+	defer timer.Stop()
 	select {
 	case <-c.prepared:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", errSettingUp, ctx.Err())
+		return ctx.Err()
+	case <-timer.C:
+		return cmp.Or(c.ledgerTrouble(ctx), error(errSettingUp)) // both have to be there for it
 	}
 }
 
-var errSettingUp = errors.New("the queue is not set up yet")
+var errSettingUp = &web.Trouble{Of: "The queue", Why: "is not set up yet", Err: errors.New("it does not answer, or holds what another coordinator puts right")}
 
 func (c *Coordinator) isPrepared() bool {
 	select {
