@@ -14,7 +14,8 @@ import (
 // on a database that has not is refused with work.ErrSetBack when a connection
 // is made: a standby took over that lacks the last moments, or a dump was
 // restored behind this program's back. Mostly connections do not outlast either,
-// so nothing is read from or written to such a database.
+// so nothing is read from or written to such a database; where they do, because
+// tables were replaced under them, Ping finds out.
 func (l *Ledger) Expect(i work.Issued) {
 	raise(&l.expected.item, int64(i.Item))
 	raise(&l.expected.tick, i.Tick)
@@ -33,6 +34,10 @@ func raise(v *atomic.Int64, to int64) {
 // expected is how far a database has to have come.
 type expected struct{ item, tick atomic.Int64 }
 
+func (e *expected) get() work.Issued {
+	return work.Issued{Item: work.ItemID(e.item.Load()), Tick: e.tick.Load()}
+}
+
 // expectedQuery reads how far a database has come.
 const expectedQuery = `SELECT last_value AS item, (SELECT ticks FROM clock) AS tick FROM items_id_seq`
 
@@ -46,7 +51,7 @@ type wary struct {
 // Connect implements driver.Connector.
 func (w wary) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := w.Connector.Connect(ctx)
-	if err != nil || w.expected.item.Load() == 0 && w.expected.tick.Load() == 0 {
+	if err != nil || w.expected.get() == (work.Issued{}) {
 		return conn, err
 	}
 	if err := w.check(ctx, conn); err != nil {
@@ -56,7 +61,7 @@ func (w wary) Connect(ctx context.Context) (driver.Conn, error) {
 }
 
 func (w wary) check(ctx context.Context, conn driver.Conn) error {
-	item, tick := w.expected.item.Load(), w.expected.tick.Load()
+	seen := w.expected.get() // before what it is compared with
 	q, ok := conn.(driver.QueryerContext)
 	if !ok {
 		return errors.New("the driver's connections cannot be asked")
@@ -65,22 +70,22 @@ func (w wary) check(ctx context.Context, conn driver.Conn) error {
 	if err != nil {
 		return fmt.Errorf("read how far the ledger has come: %w", err)
 	}
-	found := make([]driver.Value, 2)
-	if err := errors.Join(rows.Next(found), rows.Close()); err != nil {
+	row := make([]driver.Value, 2)
+	if err := errors.Join(rows.Next(row), rows.Close()); err != nil {
 		return fmt.Errorf("read how far the ledger has come: %w", err)
 	}
-	foundItem, _ := found[0].(int64)
-	foundTick, _ := found[1].(int64)
-	return compare(foundItem, item, foundTick, tick)
+	item, _ := row[0].(int64)
+	tick, _ := row[1].(int64)
+	return compare(work.Issued{Item: work.ItemID(item), Tick: tick}, seen)
 }
 
-// compare returns work.ErrSetBack if something is less than was seen.
-func compare(item, seenItem, tick, seenTick int64) error {
+// compare returns work.ErrSetBack if a database has not come as far as was seen.
+func compare(found, seen work.Issued) error {
 	switch {
-	case item < seenItem:
-		return fmt.Errorf("%w: its last item is %d, and %d was seen", work.ErrSetBack, item, seenItem)
-	case tick < seenTick:
-		return fmt.Errorf("%w: its clock is at %d, and %d was seen", work.ErrSetBack, tick, seenTick)
+	case found.Item < seen.Item:
+		return fmt.Errorf("%w: its last item is %d, and %d was seen", work.ErrSetBack, found.Item, seen.Item)
+	case found.Tick < seen.Tick:
+		return fmt.Errorf("%w: its clock is at %d, and %d was seen", work.ErrSetBack, found.Tick, seen.Tick)
 	}
 	return nil
 }

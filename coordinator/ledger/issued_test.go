@@ -153,15 +153,29 @@ func TestSetBack(t *testing.T) {
 		t.Errorf("Tick of a clock that stands before what was seen: %v, want ErrSetBack", err)
 	}
 	behind.Expect(b.issued())
-	b.must(behind.Ping(t.Context())) // by the connection that is there
-	ledgertest.Copy(t, older)        // which cuts it
-	err = behind.Ping(t.Context())
+	wantSetBack := func(how string, err error) {
+		t.Helper()
+		if !errors.Is(err, work.ErrSetBack) || !strings.Contains(err.Error(), "start the coordinator again") {
+			t.Errorf("a database that lacks an item, %s: %v, want ErrSetBack", how, err)
+		}
+	}
+	wantSetBack("by the connection that is there", behind.Ping(t.Context()))
+	ledgertest.Copy(t, older) // which cuts it
+	_, err = behind.Newest(t.Context())
 	if err != nil && !errors.Is(err, work.ErrSetBack) { // that it was cut
-		err = behind.Ping(t.Context())
+		_, err = behind.Newest(t.Context())
 	}
-	if !errors.Is(err, work.ErrSetBack) || !strings.Contains(err.Error(), "start the coordinator again") {
-		t.Errorf("a database that lacks an item: %v, want ErrSetBack", err)
+	wantSetBack("by a new connection", err)
+
+	// One that was replaced under connections that live on.
+	b.exec(`UPDATE tranship.clock SET ticks = 5`)
+	b.Expect(b.issued())
+	b.must(b.Ping(t.Context()))
+	b.exec(`UPDATE tranship.clock SET ticks = 4`)
+	if err := b.Ping(t.Context()); !errors.Is(err, work.ErrSetBack) {
+		t.Errorf("a database whose clock went back: %v, want ErrSetBack", err)
 	}
+	b.exec(`UPDATE tranship.clock SET ticks = 5`)
 
 	ledgertest.Copy(t, b.url)
 	if b.Ping(t.Context()) != nil {

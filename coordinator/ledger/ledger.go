@@ -12,6 +12,8 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
+
+	"github.com/tranship/tranship/internal/work"
 )
 
 // Options say how to use the database. The zero value is good.
@@ -68,14 +70,16 @@ func Open(ctx context.Context, url string, o Options) (*Ledger, error) {
 // Close gives the connections up.
 func (l *Ledger) Close() error { return errors.Join(l.db.Close(), l.probe.Close()) }
 
-// Ping reports whether the database answers. It has a connection of its own
-// and does not wait for others that use the ledger.
+// Ping reports whether the database answers, and returns work.ErrSetBack if it
+// has not come as far as is expected of it. It has a connection of its own and
+// does not wait for others that use the ledger.
 func (l *Ledger) Ping(ctx context.Context) error {
-	var one int
-	if err := l.probe.GetContext(ctx, &one, `SELECT 1`); err != nil {
+	seen := l.expected.get() // before what it is compared with
+	var found work.Issued
+	if err := l.probe.GetContext(ctx, &found, expectedQuery); err != nil {
 		return fmt.Errorf("reach the database: %w", err)
 	}
-	return nil
+	return compare(found, seen)
 }
 
 // inTx runs f in a transaction and commits it. If the database asks for it, f
