@@ -128,18 +128,3 @@ func (l *Ledger) doubtItems(ctx context.Context, job work.JobID) error {
 		after = did.Last
 	}
 }
-
-// Alone runs f while no other coordinator runs one under the same name. If the
-// database is lost meanwhile another may begin: what f does must be harmless
-// to repeat.
-func (l *Ledger) Alone(ctx context.Context, name string, f func(context.Context) error) error {
-	tx, err := l.db.BeginTxx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("reach the database: %w", err)
-	}
-	defer tx.Rollback() // gives the lock up; nothing was written
-	if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock(hashtext('tranship ' || $1))`, name); err != nil {
-		return fmt.Errorf("wait for other coordinators that %s: %w", name, err)
-	}
-	return f(ctx)
-}

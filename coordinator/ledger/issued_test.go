@@ -121,6 +121,32 @@ func TestAlone(t *testing.T) {
 	}
 }
 
+// Who is alone stays so for longer than the database lets a transaction idle.
+func TestAloneForLong(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.alone() // what is in memory has no transactions
+	const limit = time.Second
+	l, err := ledger.Open(t.Context(), b.url, ledger.Options{Timeout: limit})
+	b.must(err)
+	defer l.Close()
+	b.must(l.Alone(b.ctx(), "test", func(ctx context.Context) error {
+		time.Sleep(3 * limit)
+		if b.text(`SELECT pg_try_advisory_xact_lock(hashtext('tranship test'))`) != "false" {
+			t.Error("another could begin")
+		}
+		return ctx.Err()
+	}))
+	lost := l.Alone(b.ctx(), "test", func(ctx context.Context) error {
+		ledgertest.Copy(t, b.url) // which cuts connections
+		<-ctx.Done()
+		return nil
+	})
+	if lost == nil {
+		t.Error("Alone = nil, and another could begin")
+	}
+}
+
 // waitForLock returns when somebody waits for an advisory lock.
 func (b *bench) waitForLock() {
 	b.t.Helper()

@@ -29,6 +29,7 @@ type Ledger struct {
 	probe    *sqlx.DB // of Ping
 	log      *slog.Logger
 	expected *expected // see Expect
+	timeout  time.Duration
 }
 
 // Open connects to the database. It refuses a schema older than this program.
@@ -64,7 +65,7 @@ func Open(ctx context.Context, url string, o Options) (*Ledger, error) {
 		probe.Close()
 		return nil, fmt.Errorf("open the ledger: %w", err)
 	}
-	return &Ledger{db: db, probe: probe, log: o.Log, expected: seen}, nil
+	return &Ledger{db: db, probe: probe, log: o.Log, expected: seen, timeout: o.Timeout}, nil
 }
 
 // Close gives the connections up.
