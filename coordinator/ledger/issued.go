@@ -3,6 +3,8 @@ package ledger
 import (
 	"cmp"
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/jmoiron/sqlx"
@@ -95,36 +97,48 @@ func (l *Ledger) Doubt(ctx context.Context, what, note string) (jobs int, err er
 // doubtBatch is how many items are doubted in one statement.
 const doubtBatch = 10_000
 
-// doubtItems raises the epoch of items that were never handed out.
+// doubtItems raises the epoch of items that were never handed out. The two
+// states have an index each, and there may be many more items in others.
 func (l *Ledger) doubtItems(ctx context.Context, job work.JobID) error {
+	const waiting = `UPDATE items SET epoch = 1 WHERE job_id = $1 AND state = 'waiting' AND epoch = 0`
+
+	if err := l.doubtReady(ctx, job); err != nil {
+		return err
+	}
+	_, err := l.db.ExecContext(ctx, waiting, job) // one for each upload: there are not many
+	return err
+}
+
+// doubtReady goes through the items in the order of their index, items_ready,
+// so that none is looked at twice.
+func (l *Ledger) doubtReady(ctx context.Context, job work.JobID) error {
 	const query = `
-		WITH fresh AS (
-			SELECT id
+		WITH page AS (
+			SELECT kind, not_before, id
 			FROM items
-			WHERE job_id = $1 AND id > $2 AND epoch = 0 AND state IN ('waiting', 'ready')
-			ORDER BY id
-			LIMIT $3
-			FOR UPDATE
+			WHERE job_id = $1 AND state = 'ready' AND (kind, not_before, id) > ($2, $3::timestamptz, $4)
+			ORDER BY kind, not_before, id
+			LIMIT $5
 		), doubted AS (
 			UPDATE items i
 			SET epoch = 1
-			FROM fresh
-			WHERE i.id = fresh.id
-			RETURNING i.id
+			FROM page
+			WHERE i.id = page.id AND i.epoch = 0 AND i.state = 'ready'
 		)
-		SELECT coalesce(max(id), 0) AS last, count(*) AS n FROM doubted`
+		SELECT kind, not_before::text AS due, id FROM page ORDER BY kind DESC, not_before DESC, id DESC LIMIT 1`
 
-	for after := work.ItemID(0); ; {
-		var did struct {
-			Last work.ItemID
-			N    int
-		}
-		if err := l.db.GetContext(ctx, &did, query, job, after, doubtBatch); err != nil {
-			return err
-		}
-		if did.N < doubtBatch {
+	last := struct {
+		Kind work.Kind
+		Due  string
+		ID   work.ItemID
+	}{Due: "-infinity"}
+	for {
+		err := l.db.GetContext(ctx, &last, query, job, last.Kind, last.Due, last.ID, doubtBatch)
+		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
-		after = did.Last
+		if err != nil {
+			return err
+		}
 	}
 }

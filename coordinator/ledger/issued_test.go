@@ -94,6 +94,30 @@ func TestDoubt(t *testing.T) {
 	}
 }
 
+// However many items there are, each is doubted, and none is that was handed out.
+func TestDoubtMany(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.alone() // nothing restores what is in memory
+	job := b.create()
+	b.exec(`INSERT INTO tranship.items (job_id, kind, site, state, epoch, not_before)
+		SELECT $1, (ARRAY['copy', 'part', 'scan'])[1 + n % 3], 'default', CASE WHEN n % 50 = 0 THEN 'waiting' ELSE 'ready' END,
+			CASE WHEN n % 7 = 0 THEN 3 ELSE 0 END, now() + (n % 11) * interval '1 microsecond'
+		FROM generate_series(1, 21000) AS n`, job)
+	b.exec(`INSERT INTO tranship.items (job_id, kind, site, state) SELECT $1, 'copy', 'default', 'canceled' FROM generate_series(1, 10)`, job)
+	_, err := b.Doubt(b.ctx(), "restored", "a note")
+	b.must(err)
+	for state, want := range map[string]string{
+		`state IN ('ready', 'waiting') AND epoch = 1`: "18001", // with the job's scan
+		`state IN ('ready', 'waiting') AND epoch = 3`: "3000",
+		`state = 'canceled' AND epoch = 0`:            "10",
+	} {
+		if got := b.text(`SELECT count(*) FROM tranship.items WHERE ` + state); got != want {
+			t.Errorf("%s items are %s, want %s", got, state, want)
+		}
+	}
+}
+
 // Coordinators that start at once take turns.
 func TestAlone(t *testing.T) {
 	t.Parallel()
