@@ -51,6 +51,7 @@ type Coordinator struct {
 	lost      chan struct{} // wakes the loop that publishes again
 	fleet     fleet
 	controls  *controls
+	herald    *herald
 	troubles  *troubles
 	pulse     *pulse
 }
@@ -70,10 +71,11 @@ func New(cfg config.Coordinator, d Deps) *Coordinator {
 		finishing: make(chan struct{}, 1),
 		lost:      make(chan struct{}, 1),
 		controls:  newControls(d.Ledger, d.Bus),
+		herald:    &herald{ledger: d.Ledger, bus: d.Bus},
 		troubles:  &troubles{},
 		pulse:     newPulse(),
 	}
-	queue := publisher{Bus: d.Bus, herald: &herald{ledger: d.Ledger, bus: d.Bus}, published: c.metrics.published}
+	queue := publisher{Bus: d.Bus, herald: c.herald, published: c.metrics.published}
 	c.dispatch = dispatch.New(d.Ledger, queue, c.outage("dispatching"), cfg.Window)
 	c.collect = collect.New(d.Bus, d.Ledger, collect.Options{
 		Planner:  plan.Planner{Jitter: rand.Float64},
@@ -135,6 +137,7 @@ func (c *Coordinator) loops() []loop {
 		{what: "reconciling", every: reconcileEvery, wake: c.lost, turn: c.findLost},
 		{what: "finishing jobs", every: finishEvery, least: finishLeast, wake: c.finishing, turn: c.finish},
 		{what: "telling agents the state of jobs", every: controlsEvery, turn: c.controls.sync},
+		{what: "letting the queue remember the ledger", every: rememberEvery, turn: c.herald.remember},
 		{what: "recording the fleet", every: fleetEvery, turn: c.keepFleet},
 		{what: "giving up uploads", every: tidyEvery, turn: c.tidy},
 		{what: "sampling", every: sampleEvery, turn: c.sample},

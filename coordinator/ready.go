@@ -62,7 +62,7 @@ func (c *Coordinator) manned(ctx context.Context) error {
 	}
 	if len(empty) > 0 {
 		err := fmt.Errorf("no agent at %s, where there is work", strings.Join(empty, ", "))
-		return &web.Trouble{Why: "are missing at a site that has work: the page says which", Err: err}
+		return &web.Trouble{Of: "Agents", Why: "are missing at a site that has work: the page says which", Err: err}
 	}
 	return nil
 }

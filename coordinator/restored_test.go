@@ -63,6 +63,44 @@ func TestLedgerIsSetBack(t *testing.T) {
 	})
 }
 
+// A ledger is replaced by a copy that was made when all of a job was listed: it
+// has given out the same ids, and is older all the same.
+func TestLedgerIsSetBackWithoutNewIDs(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	c1, stop := b.coordinator("c1")
+	b.agent("a1")
+	const n = 2000
+	name := b.fill(n)
+	reached, release := b.hold(n / 2)
+	j := b.job(c1, "mem://"+name+"/from", "faulty://"+name+"/to", work.DefaultOptions())
+	b.receive(reached)
+	b.await(j.ID, "listed", func(j work.Job) bool { return j.Planned == n && !j.Scanning })
+	dump := ledgertest.Copy(t, b.url)
+	release()
+	b.ended(j.ID, work.Succeeded)
+	b.until("the queue remembers a later time", func() bool { return c1.herald.remember(t.Context()) == nil })
+	then, err := b.ledger.Issued(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	b.restore(dump)
+	now, err := b.ledger.Issued(t.Context())
+	if err != nil || now.Item != then.Item || now.Job != then.Job {
+		t.Fatalf("the copy gave out %+v, %v, and the ledger %+v: this tests nothing", now, err, then)
+	}
+	b.coordinator("c2")
+	j = b.ended(j.ID, work.Succeeded)
+	if j.Copied+j.Skipped != n {
+		t.Errorf("counters: %+v", j.Counts)
+	}
+	events, err := b.ledger.Events(t.Context(), j.ID, 0, 100)
+	if err != nil || !slices.ContainsFunc(events, func(e work.Event) bool { return e.What == "restored" }) {
+		t.Errorf("the job's history does not tell of the restore: %+v, %v", events, err)
+	}
+}
+
 // A standby that lacks the last moments takes over while a coordinator runs:
 // the coordinator ends before it writes a thing, and the next one puts the
 // ledger right.
@@ -96,6 +134,41 @@ func TestLedgerIsSetBackUnderWay(t *testing.T) {
 		t.Errorf("counters: %+v", j.Counts)
 	}
 	b.same("mem://"+name+"/from", "mem://"+name+"/to")
+}
+
+// What the queue remembers of the ledger is lost. A coordinator that runs tells
+// it again; one that starts goes on with ids that the queue cannot know.
+func TestMarkIsLost(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	c1, stop := b.coordinator("c1")
+	name := b.fill(10)
+	from, to := "mem://"+name+"/from", "mem://"+name+"/to"
+	j1 := b.job(c1, from, to, work.DefaultOptions())
+	published := func() bool {
+		m, err := c1.bus.Mark(t.Context())
+		return err == nil && m.Issued.Item > 0
+	}
+	b.until("an item is published", published)
+	lose := func() {
+		t.Helper()
+		if err := b.jetstream().DeleteStream(t.Context(), "KV_TRANSHIP_LEDGER"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lose()
+	b.until("the queue remembers the item again, though nothing is published", published)
+
+	stop()
+	lose()
+	c2, _ := b.coordinator("c2")
+	if j2 := b.job(c2, from, to, work.DefaultOptions()); j2.ID <= j1.ID+jobMargin {
+		t.Errorf("job %d has an id that a later self of the ledger may have given out", j2.ID)
+	}
+	events, err := b.ledger.Events(t.Context(), j1.ID, 0, 100)
+	if err != nil || !slices.ContainsFunc(events, func(e work.Event) bool { return e.What == "doubted" }) {
+		t.Errorf("the open job is not doubted: %+v, %v", events, err)
+	}
 }
 
 // A coordinator that dies while it puts a ledger right leaves the rest to the

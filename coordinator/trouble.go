@@ -107,7 +107,7 @@ func (p *pulse) whileWell() context.Context {
 	return p.well
 }
 
-var errSilent = &web.Trouble{Why: "does not answer in time", Err: errors.New("the ledger is silent")}
+var errSilent = &web.Trouble{Of: "Postgres", Why: "does not answer in time", Err: errors.New("the ledger is silent")}
 
 // feelLedger asks the ledger again and again whether it answers, until ctx
 // ends. It returns an error when the ledger was set back under this
@@ -134,7 +134,7 @@ func (c *Coordinator) ledgerTrouble(ctx context.Context) error {
 		}
 	}
 	if why, away := ledger.Away(err); away {
-		return &web.Trouble{Why: why, Err: err}
+		return &web.Trouble{Of: "Postgres", Why: why, Err: err}
 	}
 	return err
 }
@@ -149,11 +149,11 @@ func (c *Coordinator) queueTrouble(ctx context.Context) error {
 	}
 	switch {
 	case errors.Is(err, bus.ErrFull):
-		return &web.Trouble{Why: "has no space left: free some of its disk, or raise nats.max_store", Err: err}
+		return &web.Trouble{Of: "The queue", Why: "has no space left: free some of its disk, or raise nats.max_store", Err: err}
 	case errors.Is(err, bus.ErrUnconfirmed):
-		return &web.Trouble{Why: "does not confirm what it is given: its disk may be full, or have been; look at its log", Err: err}
+		return &web.Trouble{Of: "The queue", Why: "does not confirm what it is given: its disk may be full, or have been; look at its log", Err: err}
 	case err == nil && !c.isPrepared():
-		return &web.Trouble{Why: "is not set up yet", Err: errSettingUp}
+		return errSettingUp
 	}
 	return err
 }

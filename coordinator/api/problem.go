@@ -57,7 +57,7 @@ func Codes() []CodeInfo {
 		{CrossOrigin, http.StatusForbidden, "A page of another origin may not do this", "Use the status page at its own address, the CLI, or a client that is no browser."},
 		{WrongHost, http.StatusMisdirectedRequest, "The server does not go by this name", "Reach it as localhost or by its address; a proxy in front must send Host: localhost."},
 		{TooManyStreams, http.StatusServiceUnavailable, "Too many live streams are open", "Close a page or a watch, or try again later."},
-		{Unavailable, http.StatusServiceUnavailable, "The ledger does not answer", "Try again shortly; /readyz says which part is failing, the coordinator's log says why."},
+		{Unavailable, http.StatusServiceUnavailable, "The ledger or the queue cannot be used now", "Try again shortly; /readyz says which part is failing, the coordinator's log says why."},
 		{Internal, http.StatusInternalServerError, "Something went wrong inside the server", "The coordinator's log has the reason beside this request id."},
 	}
 }

@@ -15,9 +15,10 @@ import (
 
 // Away reports whether err says that the database cannot be used now, whatever
 // was asked of it, and why: words to follow its name, without an address or
-// another secret.
+// another secret. It takes nothing for the database's that may be another's:
+// not a deadline that the caller has set, nor trouble on another connection.
 func Away(err error) (why string, away bool) {
-	var network net.Error
+	var wire wireError
 	e := pq.As(err)
 	switch {
 	case err == nil:
@@ -25,9 +26,9 @@ func Away(err error) (why string, away bool) {
 		return "was set back to an earlier state; the coordinator must start again", true
 	case e != nil:
 		return awayState(string(e.Code))
-	case Silent(err):
-		return "does not answer in time", true
-	case errors.As(err, &network):
+	case errors.As(err, &wire) && wire.Timeout():
+		return silent, true
+	case errors.As(err, &wire):
 		return "cannot be reached", true
 	case errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrTxDone), errors.Is(err, sql.ErrConnDone),
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
@@ -36,7 +37,10 @@ func Away(err error) (why string, away bool) {
 	return "", false
 }
 
-// Silent reports whether err says that the database did not answer in time.
+const silent = "does not answer in time"
+
+// Silent reports whether err, which a Ledger has returned, says that the
+// database did not answer in time, or not by the caller's deadline.
 func Silent(err error) bool {
 	var network net.Error
 	return errors.As(err, &network) && network.Timeout() || errors.Is(err, context.DeadlineExceeded)
@@ -56,7 +60,7 @@ func awayState(code string) (why string, away bool) {
 	case "3D000", "55000":
 		return "has no such database, or it takes no connections: it may be being restored", true
 	case "57014":
-		return "does not answer in time", true
+		return silent, true
 	}
 	switch code[:min(len(code), 2)] {
 	case "57":

@@ -78,7 +78,7 @@ func (d dialer) DialTimeout(network, address string, timeout time.Duration) (net
 func (d dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	c, err := (&net.Dialer{Timeout: d.limit}).DialContext(ctx, network, address)
 	if err != nil {
-		return nil, err
+		return nil, ours(err)
 	}
 	return impatientConn{c, d.limit}, nil
 }
@@ -92,12 +92,39 @@ func (c impatientConn) Read(b []byte) (int, error) {
 	if err := c.SetReadDeadline(time.Now().Add(c.limit)); err != nil {
 		return 0, err
 	}
-	return c.Conn.Read(b)
+	n, err := c.Conn.Read(b)
+	return n, ours(err)
 }
 
 func (c impatientConn) Write(b []byte) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(c.limit)); err != nil {
 		return 0, err
 	}
-	return c.Conn.Write(b)
+	n, err := c.Conn.Write(b)
+	return n, ours(err)
+}
+
+// A wireError is what went wrong on a connection to the database. It tells that
+// from what goes wrong on other connections of this program.
+type wireError struct{ error }
+
+// Unwrap returns the error itself.
+func (e wireError) Unwrap() error { return e.error }
+
+// Timeout is what net.OpError asks for.
+func (e wireError) Timeout() bool {
+	t, ok := e.error.(interface{ Timeout() bool })
+	return ok && t.Timeout()
+}
+
+// ours marks err as a wireError. It stays a *net.OpError, which is what the
+// driver knows a broken connection by.
+func ours(err error) error {
+	op, ok := err.(*net.OpError)
+	if !ok {
+		return err
+	}
+	marked := *op
+	marked.Err = wireError{op.Err}
+	return &marked
 }

@@ -132,6 +132,9 @@ func TestSilentServer(t *testing.T) {
 				if err == nil {
 					t.Errorf("%s succeeded on a silent server", name)
 				}
+				if why, _ := ledger.Away(err); why != "does not answer in time" {
+					t.Errorf("Away of %s on a silent server: %q, of %v", name, why, err)
+				}
 			case <-time.After(time.Minute): // several times what it may take
 				t.Errorf("%s still waits for a silent server", name)
 			}

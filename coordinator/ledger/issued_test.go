@@ -39,6 +39,15 @@ func TestIssued(t *testing.T) {
 	if err != nil || newest != (work.Issued{Job: first, Item: 1}) {
 		t.Errorf("Newest = %+v, %v: what was skipped is not written", newest, err)
 	}
+	ticked, err := b.Tick(b.ctx())
+	if err != nil || ticked != (work.Issued{Job: first, Item: 1, Tick: 1}) {
+		t.Errorf("Tick = %+v, %v, want what is written, later", ticked, err)
+	}
+	b.must(b.Skip(b.ctx(), work.Issued{Tick: 9}))
+	b.must(b.Skip(b.ctx(), work.Issued{Tick: 8}))
+	if got := b.issued(); got != (work.Issued{Job: 100, Item: 2000, Tick: 9}) {
+		t.Errorf("after the clock was set: %+v", got)
+	}
 	if id := b.create(); id != 101 {
 		t.Errorf("the next job is %d, want 101", id)
 	}
@@ -61,7 +70,7 @@ func TestDoubt(t *testing.T) {
 	b.record(page(scan, true, "a", "b"))
 
 	for range 2 { // it may be repeated
-		jobs, err := b.Doubt(b.ctx(), "a note")
+		jobs, err := b.Doubt(b.ctx(), "restored", "a note")
 		if err != nil || jobs != 1 {
 			t.Fatalf("Doubt = %d, %v, want the one open job", jobs, err)
 		}
@@ -82,6 +91,30 @@ func TestDoubt(t *testing.T) {
 	}
 	if noted != 2 {
 		t.Errorf("noted %d times: %+v", noted, events)
+	}
+}
+
+// However many items there are, each is doubted, and none is that was handed out.
+func TestDoubtMany(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.alone() // nothing restores what is in memory
+	job := b.create()
+	b.exec(`INSERT INTO tranship.items (job_id, kind, site, state, epoch, not_before)
+		SELECT $1, (ARRAY['copy', 'part', 'scan'])[1 + n % 3], 'default', CASE WHEN n % 50 = 0 THEN 'waiting' ELSE 'ready' END,
+			CASE WHEN n % 7 = 0 THEN 3 ELSE 0 END, now() + (n % 11) * interval '1 microsecond'
+		FROM generate_series(1, 21000) AS n`, job)
+	b.exec(`INSERT INTO tranship.items (job_id, kind, site, state) SELECT $1, 'copy', 'default', 'canceled' FROM generate_series(1, 10)`, job)
+	_, err := b.Doubt(b.ctx(), "restored", "a note")
+	b.must(err)
+	for state, want := range map[string]string{
+		`state IN ('ready', 'waiting') AND epoch = 1`: "18001", // with the job's scan
+		`state IN ('ready', 'waiting') AND epoch = 3`: "3000",
+		`state = 'canceled' AND epoch = 0`:            "10",
+	} {
+		if got := b.text(`SELECT count(*) FROM tranship.items WHERE ` + state); got != want {
+			t.Errorf("%s items are %s, want %s", got, state, want)
+		}
 	}
 }
 
@@ -112,6 +145,32 @@ func TestAlone(t *testing.T) {
 	}
 }
 
+// Who is alone stays so for longer than the database lets a transaction idle.
+func TestAloneForLong(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.alone() // what is in memory has no transactions
+	const limit = time.Second
+	l, err := ledger.Open(t.Context(), b.url, ledger.Options{Timeout: limit})
+	b.must(err)
+	defer l.Close()
+	b.must(l.Alone(b.ctx(), "test", func(ctx context.Context) error {
+		time.Sleep(3 * limit)
+		if b.text(`SELECT pg_try_advisory_xact_lock(hashtext('tranship test'))`) != "false" {
+			t.Error("another could begin")
+		}
+		return ctx.Err()
+	}))
+	lost := l.Alone(b.ctx(), "test", func(ctx context.Context) error {
+		ledgertest.Copy(t, b.url) // which cuts connections
+		<-ctx.Done()
+		return nil
+	})
+	if lost == nil {
+		t.Error("Alone = nil, and another could begin")
+	}
+}
+
 // waitForLock returns when somebody waits for an advisory lock.
 func (b *bench) waitForLock() {
 	b.t.Helper()
@@ -132,23 +191,41 @@ func TestSetBack(t *testing.T) {
 	b.create()
 	older := ledgertest.Copy(t, b.url)
 	b.create()
-	b.Expect(b.issued().Item)
-	b.Expect(1) // which never goes back
+	b.Expect(b.issued())
+	b.Expect(work.Issued{Item: 1}) // which never goes back
 
 	behind, err := ledger.Open(t.Context(), older, ledger.Options{Connections: 2})
 	b.must(err)
 	defer behind.Close()
 	b.must(behind.Ping(t.Context()))
-	behind.Expect(b.issued().Item)
-	b.must(behind.Ping(t.Context())) // by the connection that is there
-	ledgertest.Copy(t, older)        // which cuts it
-	err = behind.Ping(t.Context())
+	behind.Expect(work.Issued{Tick: 1})
+	if _, err := behind.Tick(t.Context()); !errors.Is(err, work.ErrSetBack) {
+		t.Errorf("Tick of a clock that stands before what was seen: %v, want ErrSetBack", err)
+	}
+	behind.Expect(b.issued())
+	wantSetBack := func(how string, err error) {
+		t.Helper()
+		if !errors.Is(err, work.ErrSetBack) || !strings.Contains(err.Error(), "start the coordinator again") {
+			t.Errorf("a database that lacks an item, %s: %v, want ErrSetBack", how, err)
+		}
+	}
+	wantSetBack("by the connection that is there", behind.Ping(t.Context()))
+	ledgertest.Copy(t, older) // which cuts it
+	_, err = behind.Newest(t.Context())
 	if err != nil && !errors.Is(err, work.ErrSetBack) { // that it was cut
-		err = behind.Ping(t.Context())
+		_, err = behind.Newest(t.Context())
 	}
-	if !errors.Is(err, work.ErrSetBack) || !strings.Contains(err.Error(), "start the coordinator again") {
-		t.Errorf("a database that lacks an item: %v, want ErrSetBack", err)
+	wantSetBack("by a new connection", err)
+
+	// One that was replaced under connections that live on.
+	b.exec(`UPDATE tranship.clock SET ticks = 5`)
+	b.Expect(b.issued())
+	b.must(b.Ping(t.Context()))
+	b.exec(`UPDATE tranship.clock SET ticks = 4`)
+	if err := b.Ping(t.Context()); !errors.Is(err, work.ErrSetBack) {
+		t.Errorf("a database whose clock went back: %v, want ErrSetBack", err)
 	}
+	b.exec(`UPDATE tranship.clock SET ticks = 5`)
 
 	ledgertest.Copy(t, b.url)
 	if b.Ping(t.Context()) != nil {

@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"sync/atomic"
 	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
+
+	"github.com/tranship/tranship/internal/work"
 )
 
 // Options say how to use the database. The zero value is good.
@@ -27,7 +28,8 @@ type Ledger struct {
 	db       *sqlx.DB
 	probe    *sqlx.DB // of Ping
 	log      *slog.Logger
-	expected *atomic.Int64 // see Expect
+	expected *expected // see Expect
+	timeout  time.Duration
 }
 
 // Open connects to the database. It refuses a schema older than this program.
@@ -45,9 +47,9 @@ func Open(ctx context.Context, url string, o Options) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	expected := new(atomic.Int64)
-	db := sqlx.NewDb(sql.OpenDB(wary{c, expected}), "postgres")
-	probe := sqlx.NewDb(sql.OpenDB(wary{c, expected}), "postgres")
+	seen := new(expected)
+	db := sqlx.NewDb(sql.OpenDB(wary{c, seen}), "postgres")
+	probe := sqlx.NewDb(sql.OpenDB(wary{c, seen}), "postgres")
 	probe.SetMaxOpenConns(1)
 	db.SetMaxOpenConns(o.Connections)
 	db.SetMaxIdleConns(o.Connections)
@@ -63,20 +65,22 @@ func Open(ctx context.Context, url string, o Options) (*Ledger, error) {
 		probe.Close()
 		return nil, fmt.Errorf("open the ledger: %w", err)
 	}
-	return &Ledger{db: db, probe: probe, log: o.Log, expected: expected}, nil
+	return &Ledger{db: db, probe: probe, log: o.Log, expected: seen, timeout: o.Timeout}, nil
 }
 
 // Close gives the connections up.
 func (l *Ledger) Close() error { return errors.Join(l.db.Close(), l.probe.Close()) }
 
-// Ping reports whether the database answers. It has a connection of its own
-// and does not wait for others that use the ledger.
+// Ping reports whether the database answers, and returns work.ErrSetBack if it
+// has not come as far as is expected of it. It has a connection of its own and
+// does not wait for others that use the ledger.
 func (l *Ledger) Ping(ctx context.Context) error {
-	var one int
-	if err := l.probe.GetContext(ctx, &one, `SELECT 1`); err != nil {
+	seen := l.expected.get() // before what it is compared with
+	var found work.Issued
+	if err := l.probe.GetContext(ctx, &found, expectedQuery); err != nil {
 		return fmt.Errorf("reach the database: %w", err)
 	}
-	return nil
+	return compare(found, seen)
 }
 
 // inTx runs f in a transaction and commits it. If the database asks for it, f

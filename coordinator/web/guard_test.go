@@ -213,7 +213,7 @@ func TestReady(t *testing.T) {
 	t.Parallel()
 	b := serve(t, atWork(), func(b *bench) {
 		b.site.Ready = func(context.Context) map[string]error {
-			disk := &Trouble{Why: "has no space left", Err: errors.New("10.0.0.9: ENOSPC")}
+			disk := &Trouble{Of: "The queue", Why: "has no space left", Err: errors.New("10.0.0.9: ENOSPC")}
 			return map[string]error{"postgres": fmt.Errorf("dial 10.0.0.9: refused"), "nats": disk, "agents": nil}
 		}
 	})

@@ -39,10 +39,13 @@ func (s *site) brief(h handler) handler {
 		well := s.Well()
 		defer context.AfterFunc(well, func() { end(context.Cause(well)) })()
 		err := h(w, r.WithContext(ctx))
-		if err != nil && ctx.Err() != nil && r.Context().Err() == nil {
-			return context.Cause(ctx)
+		if err == nil || ctx.Err() == nil || r.Context().Err() != nil {
+			return err
 		}
-		return err
+		if cause := context.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
+			return cause
+		}
+		return &Trouble{Of: "Postgres", Why: "does not answer in time", Err: err} // nothing else is waited for so long
 	}
 }
 
@@ -83,16 +86,19 @@ func (s *site) problemOf(err error) *api.Problem {
 	case errors.Is(err, work.ErrCursor):
 		return api.NewProblem(api.BadCursor, "")
 	}
-	why, away := s.Away(err)
 	if errors.As(err, &trouble) {
-		why, away = trouble.Why, true
+		return unavailable(trouble.Of, trouble.Why)
 	}
-	if away {
-		p = api.NewProblem(api.Unavailable, "Postgres "+why)
-		p.RetryAfter = 5 * time.Second
-		return p
+	if why, away := s.Away(err); away {
+		return unavailable("Postgres", why)
 	}
 	return api.NewProblem(api.Internal, "")
+}
+
+func unavailable(of, why string) *api.Problem {
+	p := api.NewProblem(api.Unavailable, of+" "+why)
+	p.RetryAfter = 5 * time.Second
+	return p
 }
 
 // show sends a problem in the form the client reads.

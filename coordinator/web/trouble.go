@@ -4,12 +4,13 @@ import "errors"
 
 // A Trouble is an error with words that anybody may read.
 type Trouble struct {
-	Why string // follows the name of what is in trouble, and holds no address, name or secret
+	Of  string // what is in trouble, as a sentence about it begins
+	Why string // follows that, and holds no address, name or secret
 	Err error  // all there is to know, for the log
 }
 
 // Error implements error.
-func (t *Trouble) Error() string { return t.Why + ": " + t.Err.Error() }
+func (t *Trouble) Error() string { return t.Of + " " + t.Why + ": " + t.Err.Error() }
 
 // Unwrap returns Err.
 func (t *Trouble) Unwrap() error { return t.Err }

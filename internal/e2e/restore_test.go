@@ -85,6 +85,60 @@ func TestRestoredFromDump(t *testing.T) {
 	}
 }
 
+// TestRestoredFromDumpOfListed restores a dump that was made when all of a job
+// was listed. Since then no ids were given out, so only the ledger's clock tells
+// that it is older.
+func TestRestoredFromDumpOfListed(t *testing.T) {
+	long(t)
+	src, dst := servers.VersityGW(t), servers.MinIO(t)
+	objects := newCorpus(2000, newSeed(t))
+	for _, s := range []*servers.S3{src, dst} {
+		s.CreateBucket(t, "listed")
+	}
+	keepVersions(t, dst, "listed")
+	objects.toBucket(t, src, "listed")
+	f := newFleet(t, 2, append(profiles(t, src, dst), "TRANSHIP_STREAMS=1"))
+	id := f.submit(t, src.URL("listed", ""), dst.URL("listed", ""))
+	f.awaitCopied(t, id, 400)
+	eventually(t, "the listing's end", time.Minute, func() bool {
+		return f.sql(t, "SELECT count(*) FROM tranship.items WHERE kind = 'scan' AND state IN ('ready', 'queued')") == "0"
+	})
+	dump := filepath.Join(f.dir, "dump.sql")
+	command(t, "pg_dump", "--no-owner", "--file", dump, f.postgres.URL("tranship"))
+	ticks := func() int {
+		n, err := strconv.Atoi(f.sql(t, "SELECT ticks FROM tranship.clock"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	dumped := ticks()
+	// The queue learns of a tick before there is another.
+	eventually(t, "the queue to know a later time", time.Minute, func() bool { return ticks() > dumped+1 })
+	t.Logf("dumped at tick %d, and stopped at tick %d with %d objects copied", dumped, ticks(), f.job(t, id).Copied)
+
+	if code := f.coordinator.stop(t); code != 0 {
+		t.Errorf("coordinator: exit status %d after SIGTERM, want 0", code)
+	}
+	f.restore(t, dump)
+	f.coordinator.start(t)
+	f.awaitReady(t)
+	if said := f.coordinator.log.tail(1 << 20); !strings.Contains(said, "the ledger is older than the queue") {
+		t.Error("the coordinator did not say that the ledger was restored")
+	}
+	j := f.awaitEnd(t, id, 5*time.Minute)
+	if j.State != "succeeded" || j.Planned != int64(len(objects)) {
+		t.Errorf("the job ended %s with %d planned, want succeeded with %d: %s", j.State, j.Planned, len(objects), j.Error)
+	}
+	f.wantInvariant(t, j)
+	wantEqual(t, bucketInventory(t, dst, "listed"), objects.inventory())
+	needless := countVersions(t, dst, "listed") - len(objects)
+	t.Logf("%d copied, %d skipped, %d written again", j.Copied, j.Skipped, needless)
+	if needless > len(objects)/100 {
+		t.Errorf("%d of %d objects were written again, want at most 1 %%", needless, len(objects))
+	}
+}
+
 // restore puts a dump in the place of the ledger.
 func (f *fleet) restore(t testing.TB, dump string) {
 	t.Helper()

@@ -30,3 +30,12 @@ ALTER TABLE uploads
   ADD COLUMN repeated boolean NOT NULL DEFAULT false;
 COMMENT ON COLUMN uploads.repeated IS 'its begin was handed out before: another upload may have been opened that nobody heard of';
 COMMENT ON COLUMN uploads.stood IS 'what stood under its key at the target before it was opened, which alone it may replace: an ETag, or * for nothing; empty: not known';
+
+CREATE TABLE clock (
+  one   boolean PRIMARY KEY DEFAULT true CHECK (one),
+  ticks bigint NOT NULL
+);
+INSERT INTO clock (ticks) VALUES (0);
+COMMENT ON TABLE clock IS 'How far the ledger has come, also while it gives out no ids. The queue remembers it, so a ledger that was set back is told by it.';
+COMMENT ON COLUMN clock.one IS 'there is one row';
+COMMENT ON COLUMN clock.ticks IS 'how often a coordinator has moved it on; each does so every few seconds';
