@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
 
 	"github.com/tranship/tranship/coordinator/ledger"
 	"github.com/tranship/tranship/coordinator/ledger/ledgertest"
@@ -20,7 +21,7 @@ import (
 
 func TestAway(t *testing.T) {
 	t.Parallel()
-	state := func(code pq.ErrorCode) error { return &pq.Error{Code: code, Message: "at 10.0.0.9"} }
+	state := func(code pqerror.Code) error { return &pq.Error{Code: code, Message: "at 10.0.0.9"} }
 	tests := []struct {
 		err  error
 		want string // within the words; empty: it is not away
