@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tranship/tranship/coordinator/web"
 	"github.com/tranship/tranship/internal/work"
 )
 
@@ -75,6 +77,10 @@ func (c *Coordinator) examineFleet(ctx context.Context, agents []work.AgentRow) 
 		}
 	}
 	if err := c.manned(ctx); err != nil {
+		var t *web.Trouble
+		if errors.As(err, &t) {
+			err = t.Err // here it need not be short
+		}
 		add("sites", work.CheckFailing, err.Error(), "start an agent there (agent.site)")
 	} else if n == 0 {
 		add("sites", work.CheckWarning, "no agent is there", "start one: tranship agent")
