@@ -32,10 +32,10 @@ func TestUpgrade(t *testing.T) {
 	putBig(t, src, "upgrade-src", "big", 96<<20, seed)
 
 	// The wire keeps the job alive until the last step.
-	wire := newWire(t, dst.Endpoint, 4<<20)
+	wire := newWire(t, dst.Endpoint, 3<<19)
 	slow := *dst
 	slow.Endpoint = wire.endpoint
-	f := newFleet(t, 3, append(profiles(t, src, &slow), "TRANSHIP_STREAMS=4"), ofVersion(before))
+	f := newFleet(t, 3, append(profiles(t, src, &slow), "TRANSHIP_STREAMS=2"), ofVersion(before))
 	id := f.submit(t, src.URL("upgrade-src", ""), slow.URL("upgrade-dst", ""), "--split-size", "64MiB", "--max-attempts", "50")
 	moves := func(what string) {
 		t.Helper()
@@ -43,7 +43,7 @@ func TestUpgrade(t *testing.T) {
 		if was.State != "running" {
 			t.Fatalf("%s: the job is %s already, with %d copied: the wire is too fast", what, was.State, was.Copied)
 		}
-		eventually(t, "the job to get on: "+what, 2*time.Minute, func() bool {
+		eventually(t, "the job to get on: "+what, 5*time.Minute, func() bool {
 			j := f.job(t, id)
 			return j.Copied > was.Copied || j.State != "running"
 		})
