@@ -39,6 +39,7 @@ type life struct {
 	collect   *collect.Collector
 	reconcile *reconcile.Reconciler
 	claimed   map[work.ItemID]bool // by dispatch, neither published nor released
+	ended     map[work.JobID]bool  // found in the table of open jobs and not to be open
 }
 
 func newCoordinator(w *world, name string) *coordinator {
@@ -67,7 +68,7 @@ func (c *coordinator) alive() *life {
 	if c.back.After(c.now) {
 		return nil
 	}
-	l := &life{coordinator: c, claimed: map[work.ItemID]bool{}}
+	l := &life{coordinator: c, claimed: map[work.ItemID]bool{}, ended: map[work.JobID]bool{}}
 	l.ctx, l.end = context.WithCancel(c.ctx)
 	l.dispatch = dispatch.New(l, l, l, window)
 	l.collect = collect.New(l, l, collect.Options{
@@ -185,14 +186,25 @@ func (l *life) tidies() {
 	}) // it is tried again
 }
 
-// controls repeats what agents must know of open jobs.
+// controls repeats what agents must know of open jobs, and takes from the table
+// what is not open for the second time: whoever wrote that may be dead.
 func (l *life) controls() {
 	_ = l.call("tell agents", func() error {
 		open, err := l.ledger.OpenControls(l.ctx)
+		if err != nil {
+			return err
+		}
 		for id, c := range open {
 			l.queue.controls[id] = c
 		}
-		return err
+		for id := range l.queue.controls {
+			_, isOpen := open[id]
+			if !isOpen && l.ended[id] {
+				delete(l.queue.controls, id)
+			}
+			l.ended[id] = !isOpen
+		}
+		return nil
 	}) // it is tried again
 }
 
