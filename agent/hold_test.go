@@ -73,20 +73,21 @@ func TestCanceledJobIsAbandoned(t *testing.T) {
 func TestItemOfForgottenJobGoesBack(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	r.prepare = func(a *Agent) { a.rest = 200 * time.Millisecond }
+	r.prepare = func(a *Agent) { a.rest = time.Second }
 	door := newDoorkeeper()
 	r.dst = door
 	ctx := testContext(t)
 	r.publish(item(1, objects(t, r.src, 1, 100)...))
 	r.start()
 	door.knocks(t, 1)
-	r.eventually("it comes again", func() bool {
+	r.eventually("it is put down", func() bool {
 		// The agent may have begun to watch in between, and then knows of nothing.
 		if err := errors.Join(r.hub.SetJob(ctx, 1, work.JobControl{State: work.Running}), r.hub.DropJob(ctx, 1)); err != nil {
 			t.Fatal(err)
 		}
-		return door.puts.Load() > 1
+		return door.inside.Load() == 0
 	})
+	r.eventually("it comes again", func() bool { return door.puts.Load() > 1 })
 	close(door.open)
 	allCopied(t, r.results(func(rs []work.Result) bool { return len(rs) > 0 })[0], 1)
 }

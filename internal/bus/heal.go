@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -18,16 +20,24 @@ const (
 	// healRoom is how many bytes the disk must have free: less would be full
 	// again at once.
 	healRoom = 4 << 20
+	// folderWait is more than a server takes between knowing a stream and having
+	// made its folder.
+	folderWait = 200 * time.Millisecond
 )
 
-// errRestarting means that the server is being restarted after a write error.
-var errRestarting = errors.New("queue server: it is being restarted after a write error")
+var (
+	// errRestarting means that the server is being restarted after a write error.
+	errRestarting = errors.New("queue server: it is being restarted after a write error")
+	// errHomeless means that a stream cannot store anything any more.
+	errHomeless = errors.New("its folder is gone")
+)
 
 // watch heals the server until quit is closed.
 //
 // A stream whose disk was full, or broken, for a moment takes nothing more
 // until the server is restarted, whatever becomes of the disk. What it had
-// confirmed is there afterwards.
+// confirmed is there afterwards. One that lost its folder is not, and is made
+// anew by whoever misses it.
 func (s *Server) watch() {
 	defer close(s.watched)
 	tick := time.NewTicker(healthEvery)
@@ -104,7 +114,7 @@ func (s *Server) Healthz() error {
 	}
 	h := s.ns.Healthz(&server.HealthzOptions{})
 	if h.Status == "ok" {
-		return nil
+		return homeless(s.ns)
 	}
 	if h.Error == "" {
 		h.Error = h.Status
@@ -115,10 +125,55 @@ func (s *Server) Healthz() error {
 	return fmt.Errorf("queue server: %s", h.Error)
 }
 
-// wounded reports whether only a restart makes the server whole. It has no
-// better sign than the text.
+// homeless returns an error if a stream has lost its folder, which the server
+// does not look at: when a stream is made anew while the files of a deleted one
+// with its name are still being removed, those of the new one go with them. It
+// then looks well but takes nothing.
+func homeless(ns *server.Server) error {
+	lost := lostFolders(ns)
+	if len(lost) == 0 {
+		return nil
+	}
+	time.Sleep(folderWait)
+	for id := range lostFolders(ns) {
+		if lost[id] {
+			return fmt.Errorf("queue server: stream %s: %w", id.name, errHomeless)
+		}
+	}
+	return nil // it was just being made or deleted
+}
+
+// A streamID tells a stream from a later one with its name.
+type streamID struct {
+	name    string
+	created time.Time
+}
+
+// lostFolders returns the streams on disk whose folder is not there now.
+func lostFolders(ns *server.Server) map[streamID]bool {
+	js, err := ns.Jsz(&server.JSzOptions{Accounts: true, Streams: true, Config: true})
+	if err != nil {
+		return nil // it is ending
+	}
+	lost := map[streamID]bool{}
+	for _, a := range js.AccountDetails {
+		for _, d := range a.Streams {
+			if d.Config == nil || d.Config.Storage != server.FileStorage {
+				continue
+			}
+			dir := filepath.Join(js.Config.StoreDir, a.Id, "streams", d.Name, "msgs")
+			if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+				lost[streamID{d.Name, d.Created}] = true
+			}
+		}
+	}
+	return lost
+}
+
+// wounded reports whether only a restart makes the server whole. Of a write
+// error it has no better sign than the text.
 func wounded(err error) bool {
-	return err != nil && (errors.Is(err, errRestarting) || strings.Contains(err.Error(), "write error"))
+	return errors.Is(err, errRestarting) || errors.Is(err, errHomeless) || err != nil && strings.Contains(err.Error(), "write error")
 }
 
 // free returns how many bytes may be written to the disk of a folder.

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/tranship/tranship/internal/work"
 )
@@ -78,4 +80,29 @@ func TestDiskFull(t *testing.T) {
 	}
 	wantThere(t, "after the full disk", inside, list)
 	publish(t, inside, items(work.Norm, 2, 1000, 20)...)
+}
+
+// A stream whose folder went away, as that of a deleted one may take it along,
+// is made anew.
+func TestLostFolder(t *testing.T) {
+	t.Parallel()
+	b, agent := newFleet(t, Options{})
+	report(t, agent, 1)
+	if err := os.RemoveAll(filepath.Join(b.opt.Server.dir, "jetstream", "$G", "streams", resultsStream)); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Healthy(testContext(t)); !errors.Is(err, errHomeless) || !strings.Contains(err.Error(), resultsStream) {
+		t.Errorf("Healthy = %v, want the stream that lost its folder", err)
+	}
+	eventually(t, "heal", func() bool {
+		_, _, _ = b.Results(testContext(t), 1, 10*time.Millisecond) // misses the stream once the server was restarted
+		return b.Healthy(testContext(t)) == nil
+	})
+	reported := make(chan error, 1)
+	go func() { reported <- agent.Report(testContext(t), "s", "agent-1", result(1, 2)) }()
+	_, settle := results(t, b, 1)
+	settle()
+	if err := <-reported; err != nil {
+		t.Error(err)
+	}
 }

@@ -218,6 +218,7 @@ func (b *Bus) heal(ctx context.Context) bool {
 		return false
 	}
 	b.log.WarnContext(ctx, "queue is not whole, making what is missing")
+	sleep(ctx, removalWait)
 	if err := b.Setup(ctx); err != nil {
 		b.log.ErrorContext(ctx, "queue cannot be repaired", "err", err)
 		return false

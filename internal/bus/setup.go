@@ -50,6 +50,10 @@ const (
 	setupWait   = 30 * time.Second // a cluster may be electing
 	lookAgain   = 15 * time.Second // before the queue of a site is looked at again
 	presenceTTL = 45 * time.Second
+	// removalWait passes before what is missing is made anew: a server forgets a
+	// deleted stream before it has removed its files, and with them goes what
+	// was stored in a new one meanwhile.
+	removalWait = 300 * time.Millisecond
 	markerTTL   = time.Hour // of deleted keys
 )
 
@@ -165,9 +169,12 @@ func (b *Bus) AddSite(ctx context.Context, site string) error {
 	defer cancel()
 	// A site that was set up by this process is only looked at: settings that
 	// an operator has changed since are theirs.
-	if !seen.IsZero() && b.whole(ctx, site) {
-		b.sawSite(site, time.Now())
-		return nil
+	if !seen.IsZero() {
+		if b.whole(ctx, site) {
+			b.sawSite(site, time.Now())
+			return nil
+		}
+		sleep(ctx, removalWait)
 	}
 	if err := b.persist(ctx, func(ctx context.Context) error { return b.setupSite(ctx, site) }); err != nil {
 		return fmt.Errorf("make the queue of site %s: %w", site, b.explain(err))
