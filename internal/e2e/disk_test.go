@@ -115,6 +115,42 @@ func TestQueueDiskFull(t *testing.T) {
 	}
 }
 
+// TestExternalQueueDiskFull fills the disk of a queue that is not ours to heal.
+// Such a server takes nothing more even when there is room again, until
+// somebody restarts it.
+func TestExternalQueueDiskFull(t *testing.T) {
+	long(t)
+	f := newLargeFleet(t, 2, []string{"TRANSHIP_STREAMS=2"}, func(f *fleet) { mountSmall(t, filepath.Join(f.dir, "queue"), "64m") })
+	dir, objects := t.TempDir(), newCorpus(3000, newSeed(t))
+	objects.toFolder(t, dir+"/src")
+	id := f.submit(t, "file://"+dir+"/src", "file://"+dir+"/dst")
+	f.awaitCopied(t, id, 300)
+	free := fillDisk(t, f.queue.dir)
+	filled := time.Now()
+	told := func() bool { return strings.Contains(f.reasons(t)["nats"], "does not confirm what it is given") }
+	eventually(t, "the operator to be told", 2*time.Minute, told)
+	t.Logf("told after %v: nats %s", time.Since(filled).Round(time.Millisecond), f.reasons(t)["nats"])
+	if page := f.page(t); !strings.Contains(page, "look at its log") {
+		t.Errorf("the page does not say what to do:\n%s", page)
+	}
+	free()
+	time.Sleep(12 * time.Second)
+	if !told() {
+		t.Errorf("nats %s after there was room, but it takes nothing yet", f.reasons(t)["nats"])
+	}
+	f.queue.kill()
+	f.queue.start(t)
+	restarted := time.Now()
+	f.awaitReady(t)
+	t.Logf("well %v after the restart", time.Since(restarted).Round(time.Millisecond))
+	j := f.awaitEnd(t, id, 3*time.Minute)
+	if j.State != "succeeded" || j.Copied != int64(len(objects)) {
+		t.Errorf("job ended %s with %d copied, want succeeded with %d: %s", j.State, j.Copied, len(objects), j.Error)
+	}
+	f.wantInvariant(t, j)
+	wantEqual(t, folderInventory(t, dir+"/dst"), objects.inventory())
+}
+
 // reasons returns why the coordinator is not ready, by what it depends on; nil
 // if it is.
 func (f *fleet) reasons(t testing.TB) map[string]string {

@@ -35,7 +35,8 @@ func queueMain(words string) error {
 	s, err := server.NewServer(&server.Options{
 		ServerName: "queue", Host: host, Port: n,
 		JetStream: true, JetStreamDomain: "hub", StoreDir: dir,
-		SyncAlways: true, // what was acknowledged is on the disk
+		JetStreamMaxStore: 8 << 30, // whatever the disk holds
+		SyncAlways:        true,    // what was acknowledged is on the disk
 	})
 	if err != nil {
 		return err
