@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"internal/e2e/servers":          {},
 	"internal/pgserver":             {},
 	"internal/sim":                  {},
+	"internal/smalldisk":            {},
 	"internal/storage":              {"internal/work"},
 	"internal/storage/azurestore":   {"internal/work", "internal/storage"},
 	"internal/storage/filestore":    {"internal/work", "internal/storage"},

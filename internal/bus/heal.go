@@ -26,8 +26,8 @@ const (
 )
 
 var (
-	// errRestarting means that the server is being restarted after a write error.
-	errRestarting = errors.New("queue server: it is being restarted after a write error")
+	// errRestarting means that the server is being restarted.
+	errRestarting = errors.New("queue server: it is being restarted because it could not write")
 	// errHomeless means that a stream cannot store anything any more.
 	errHomeless = errors.New("its folder is gone")
 )
@@ -89,7 +89,7 @@ func (s *Server) restart() error {
 	s.mu.Lock()
 	s.ns = ns
 	s.mu.Unlock()
-	s.log.Info("queue server restarted after a write error", "dir", s.dir)
+	s.log.Info("queue server restarted because it could not write", "dir", s.dir)
 	return nil
 }
 

@@ -1,61 +1,23 @@
 package bus
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/tranship/tranship/internal/smalldisk"
 	"github.com/tranship/tranship/internal/work"
 )
-
-// smallDisk mounts a disk of its own for the test.
-func smallDisk(t *testing.T, size string) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
-		t.Skipf("a disk that can be filled must be mounted, which takes root: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
-// fill writes a file until the disk is full, and returns what frees it again.
-func fill(t *testing.T, dir string) (free func()) {
-	t.Helper()
-	name := filepath.Join(dir, "filler")
-	f, err := os.Create(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	block := bytes.Repeat([]byte{1}, 4096)
-	for err == nil {
-		_, err = f.Write(block)
-	}
-	if !errors.Is(err, syscall.ENOSPC) {
-		t.Fatal(err)
-	}
-	return func() {
-		if err := os.Remove(name); err != nil {
-			t.Error(err)
-		}
-	}
-}
 
 // A server whose disk is full says so, takes nothing, and goes on by itself
 // once there is room, with all that it had confirmed.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
-	disk := smallDisk(t, "48m")
+	disk := t.TempDir()
+	smalldisk.Mount(t, disk, "48m")
 	s := startServer(t, ServerOptions{Dir: filepath.Join(disk, "nats"), Listen: "127.0.0.1:0", MaxStore: MinStore})
 	inside, outside := connect(t, Options{Server: s}), connect(t, Options{URL: s.URL()})
 	for _, err := range []error{inside.Setup(testContext(t)), inside.AddSite(testContext(t), "s")} {
@@ -66,7 +28,7 @@ func TestDiskFull(t *testing.T) {
 	url := s.URL()
 	list := items(work.Norm, 1, 1, 20)
 	publish(t, inside, list...)
-	free := fill(t, disk)
+	free := smalldisk.Fill(t, disk)
 	n := 100
 	eventually(t, "notice the full disk", func() bool {
 		n++
