@@ -47,8 +47,8 @@ type contender struct {
 // turn, and prints the medians and the ratios to the bare limit of the same
 // round. TRANSHIP_BENCH_SMALL, _LARGE, _LARGE_MIB and _ROUNDS size it.
 func BenchmarkAgainstRclone(b *testing.B) {
-	small, large := setting("TRANSHIP_BENCH_SMALL", 20000), setting("TRANSHIP_BENCH_LARGE", 2)
-	mib, rounds := setting("TRANSHIP_BENCH_LARGE_MIB", 1024), setting("TRANSHIP_BENCH_ROUNDS", 3)
+	small, large := setting(b, "TRANSHIP_BENCH_SMALL", 20000), setting(b, "TRANSHIP_BENCH_LARGE", 2)
+	mib, rounds := setting(b, "TRANSHIP_BENCH_LARGE_MIB", 1024), setting(b, "TRANSHIP_BENCH_ROUNDS", 3)
 	src, dst := servers.VersityGW(b), servers.MinIO(b)
 	env := profiles(b, src, dst)
 	fill(b, src, "small", small, 16<<10)
@@ -87,12 +87,18 @@ func BenchmarkAgainstRclone(b *testing.B) {
 	}
 }
 
-// setting returns a size of the benchmark from the environment.
-func setting(name string, def int) int {
-	if v, err := strconv.Atoi(os.Getenv(name)); err == nil {
-		return v
+// setting returns a number from the environment.
+func setting(t testing.TB, name string, usual int) int {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return usual
 	}
-	return def
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
 }
 
 // fill makes a bucket of n random objects.

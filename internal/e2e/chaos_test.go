@@ -18,7 +18,7 @@ import (
 // TRANSHIP_SOAK makes it last so many minutes.
 func TestChaos(t *testing.T) {
 	long(t)
-	soak := time.Duration(setting("TRANSHIP_SOAK", 0)) * time.Minute
+	soak := time.Duration(setting(t, "TRANSHIP_SOAK", 0)) * time.Minute
 	t.Run("queue inside the coordinator", func(t *testing.T) {
 		chaos(t, "small", newFleet, max(30*time.Second, soak/2))
 	})

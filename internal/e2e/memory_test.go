@@ -18,7 +18,7 @@ import (
 func TestMemoryIsBounded(t *testing.T) {
 	long(t)
 	const tiny, memory = 100_000, 32 << 20
-	huge := int64(setting("TRANSHIP_HUGE_GIB", 8)) << 30
+	huge := int64(setting(t, "TRANSHIP_HUGE_GIB", 8)) << 30
 	dir := t.TempDir()
 	if free := freeSpace(t, dir); free < 2*huge {
 		huge = free / 4 >> 30 << 30
