@@ -30,6 +30,10 @@ type Config struct {
 	HTTP        HTTP        `yaml:"http"`
 	Coordinator Coordinator `yaml:"coordinator"`
 	Agent       Agent       `yaml:"agent"`
+
+	// Stores are named stores, and what the fleet knows of those that URLs name.
+	Stores map[string]Store `yaml:"stores"`
+	Notify Notify           `yaml:"notify"`
 }
 
 // Log says what is written to standard error.
@@ -56,8 +60,20 @@ type NATS struct {
 	URL Secret `yaml:"url"`
 	// Credentials is the path of a NATS .creds file.
 	Credentials string `yaml:"credentials"`
-	// Token that the embedded server asks for and that clients show.
-	Token Secret `yaml:"token"`
+	// Auth says whom the embedded server lets in: keys, those with a credential
+	// that the coordinator signed, or open, whoever reaches it.
+	Auth string `yaml:"auth"`
+	// Advertise is where agents reach the servers; empty: URL, or else Listen.
+	Advertise string `yaml:"advertise"`
+	TLS       TLS    `yaml:"tls"`
+	// Account is the public key of the servers' account for the fleet, and
+	// SigningKey the seed of the key that agents' credentials are signed with,
+	// where the servers are not embedded.
+	Account    string `yaml:"account"`
+	SigningKey Secret `yaml:"signing_key"`
+	// SystemCredentials is the path of a .creds file of the system account, by
+	// which agents are revoked where the servers are not embedded.
+	SystemCredentials string `yaml:"system_credentials"`
 	// Domain of JetStream at the server.
 	Domain string `yaml:"domain"`
 	// Listen is the address of the embedded server.
@@ -74,6 +90,77 @@ type NATS struct {
 // HTTP says where the coordinator's API and status page are.
 type HTTP struct {
 	Listen string `yaml:"listen"`
+	// URL is where users and agents reach it, such as https://tranship.example.org.
+	// Empty: the address of Listen.
+	URL string `yaml:"url"`
+	// Open asks nobody for a token. Only an address of this machine may be open.
+	Open bool `yaml:"open"`
+	TLS  TLS  `yaml:"tls"`
+}
+
+// TLS names the files, in PEM, by which a server proves who it is and its
+// clients find that true. They are read again when they change.
+type TLS struct {
+	Certificate string `yaml:"certificate"` // of the server, with those between it and the root
+	Key         string `yaml:"key"`         // of the server
+	// CA is whom clients trust to have signed it; empty: the system's.
+	CA string `yaml:"ca"`
+}
+
+// A Store is what the fleet knows of a store: where it lies and how it is
+// opened. A job names it store://NAME/prefix, or by a URL that matches.
+type Store struct {
+	// URL is what the name stands for; empty: only Match counts.
+	URL string `yaml:"url"`
+	// Match are URLs that begin those which are opened in the same way.
+	Match []string `yaml:"match"`
+	// Site is where jobs run that are to run at this store.
+	Site string `yaml:"site"`
+	// Credentials by their names, such as access_key_id. A value is env:NAME,
+	// file:PATH or credential:NAME, which is read when the store is opened; only
+	// what is no secret, such as profile, may stand here itself.
+	Credentials map[string]string `yaml:"credentials"`
+}
+
+// Notify says whom the coordinator tells what has happened.
+type Notify struct {
+	// FailureRate is the share of a job's objects, 0 to 1, that may fail before
+	// that is worth a notice. 0: never.
+	FailureRate float64   `yaml:"failure_rate"`
+	Webhooks    []Webhook `yaml:"webhooks"`
+	SMTP        SMTP      `yaml:"smtp"`
+	Mails       []Mail    `yaml:"mails"`
+}
+
+// A Webhook is a receiver that takes HTTP requests in the format of Standard
+// Webhooks.
+type Webhook struct {
+	Name string `yaml:"name"`
+	URL  Secret `yaml:"url"`
+	// Secret that requests are signed with: whsec_ and base64. During a change
+	// of secrets Previous signs as well.
+	Secret   string `yaml:"secret"`   // env:NAME, file:PATH or credential:NAME
+	Previous string `yaml:"previous"` // the same
+	// Kinds of notices; none: all.
+	Kinds []string `yaml:"kinds"`
+	// Private lets the URL lead to an address that is not a public one.
+	Private bool `yaml:"private"`
+}
+
+// SMTP is the server that mail is handed to.
+type SMTP struct {
+	Host     string `yaml:"host"` // host:port; empty: no mail is sent
+	User     string `yaml:"user"`
+	Password string `yaml:"password"` // env:NAME, file:PATH or credential:NAME
+	From     string `yaml:"from"`
+	TLS      string `yaml:"tls"` // starttls, tls or none
+}
+
+// A Mail is a receiver that is written to.
+type Mail struct {
+	Name  string   `yaml:"name"`
+	To    []string `yaml:"to"`
+	Kinds []string `yaml:"kinds"` // none: all
 }
 
 // Coordinator tunes planning and dispatch.
@@ -94,7 +181,9 @@ type Agent struct {
 	Name string `yaml:"name"`
 	// Site where the agent stands; it takes the items of its site.
 	Site string `yaml:"site"`
-	// Streams is how many objects it moves at once.
+	// Labels are what its operator says of it, for those who look.
+	Labels map[string]string `yaml:"labels"`
+	// Streams is how many objects it moves at once; 0: it finds out.
 	Streams int `yaml:"streams"`
 	// Memory bounds the bytes it buffers.
 	Memory Size `yaml:"memory"`
@@ -120,6 +209,7 @@ func Default() Config {
 			Timeout:     Duration(30 * time.Second),
 		},
 		NATS: NATS{
+			Auth:     "keys",
 			Domain:   "hub",
 			Listen:   "127.0.0.1:4222",
 			Replicas: 1,
@@ -130,11 +220,14 @@ func Default() Config {
 		Coordinator: Coordinator{Window: 512, Reconcile: Duration(30 * time.Second), Stalled: Duration(5 * time.Minute)},
 		Agent: Agent{
 			Site:    work.DefaultSite,
+			Labels:  map[string]string{},
 			Streams: 64,
 			Memory:  64 << 20,
 			Grace:   Duration(30 * time.Second),
 			Stall:   Duration(3 * time.Minute),
 			Roots:   []string{"/"},
 		},
+		Stores: map[string]Store{},
+		Notify: Notify{FailureRate: 0.05, Webhooks: []Webhook{}, SMTP: SMTP{TLS: "starttls"}, Mails: []Mail{}},
 	}
 }

@@ -42,13 +42,14 @@ func TestExampleHasEveryKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, key := range Keys() {
-		section, name, nested := strings.Cut(key, ".")
-		value, ok := tree[section]
-		if nested && ok {
-			_, ok = value.(map[string]any)[name]
-		}
-		if !ok {
-			t.Errorf("example.yaml does not show %s", key)
+		var value any = tree
+		ok := true
+		for name := range strings.SplitSeq(key, ".") {
+			inner, _ := value.(map[string]any)
+			if value, ok = inner[name]; !ok {
+				t.Errorf("example.yaml does not show %s", key)
+				break
+			}
 		}
 	}
 	for _, v := range plainVariables {
@@ -85,7 +86,7 @@ func TestLoadReadsValues(t *testing.T) {
 data: /srv/t
 postgres: {url: "postgres://u:p@h/d?sslmode=disable", connections: 5, timeout: 1m}
 nats:
-  token: 12345
+  signing_key: 12345
   max_store: 2GB
 agent:
   memory: 4096
@@ -98,7 +99,7 @@ agent:
 	want := Default()
 	want.Data = "/srv/t"
 	want.Postgres = Postgres{URL: NewSecret("postgres://u:p@h/d?sslmode=disable"), Connections: 5, Timeout: Duration(60e9)}
-	want.NATS.Token = NewSecret("12345")
+	want.NATS.SigningKey = NewSecret("12345")
 	want.NATS.MaxStore = 2_000_000_000
 	want.Agent.Memory = 4096
 	want.Agent.Grace = Duration(5400e9)
@@ -152,11 +153,11 @@ func TestSecretIsShownByNothing(t *testing.T) {
 	t.Parallel()
 	c := Default()
 	c.Postgres.URL = NewSecret("hunter2")
-	c.NATS.Token = NewSecret("hunter2")
+	c.NATS.SigningKey = NewSecret("hunter2")
 	hidden := struct{ c Config }{c} // fmt may not call the methods of hidden fields
 
 	var out bytes.Buffer
-	for _, v := range []any{c, &c, c.NATS, c.NATS.Token, &c.NATS.Token, []Secret{c.NATS.Token}, hidden, map[string]any{"a": c.NATS.Token}} {
+	for _, v := range []any{c, &c, c.NATS, c.NATS.SigningKey, &c.NATS.SigningKey, []Secret{c.NATS.SigningKey}, hidden, map[string]any{"a": c.NATS.SigningKey}} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%e", "%c", "%U", "%p", "%10s", "%w"} {
 			fmt.Fprintf(&out, verb+"\n", v)
 		}
@@ -164,7 +165,7 @@ func TestSecretIsShownByNothing(t *testing.T) {
 		fmt.Fprintln(&out, fmt.Errorf("failed with %v", v))
 	}
 	for _, h := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
-		slog.New(h).Info("hello", "config", c, "token", c.NATS.Token, "pointer", &c.NATS.Token, slog.Group("g", "t", c.NATS.Token))
+		slog.New(h).Info("hello", "config", c, "token", c.NATS.SigningKey, "pointer", &c.NATS.SigningKey, slog.Group("g", "t", c.NATS.SigningKey))
 	}
 	for _, marshal := range []func(any) ([]byte, error){json.Marshal, yaml.Marshal} {
 		b, err := marshal(c)
@@ -179,7 +180,7 @@ func TestSecretIsShownByNothing(t *testing.T) {
 	if !strings.Contains(out.String(), redacted) {
 		t.Error("nothing says that a secret was left out")
 	}
-	if got := c.NATS.Token.Reveal(); got != "hunter2" {
+	if got := c.NATS.SigningKey.Reveal(); got != "hunter2" {
 		t.Errorf("Reveal() = %q, want the text", got)
 	}
 	if got := fmt.Sprintf("%s%v%#v", Secret{}, Secret{}, Secret{}); got != `""` {

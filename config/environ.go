@@ -27,6 +27,15 @@ var plainVariables = []plainVariable{
 	{"TRANSHIP_LOG_LEVEL", func(c *Config, v string) error { c.Log.Level = v; return nil }},
 	{"TRANSHIP_LOG_FORMAT", func(c *Config, v string) error { c.Log.Format = v; return nil }},
 	{"TRANSHIP_HTTP_LISTEN", func(c *Config, v string) error { c.HTTP.Listen = v; return nil }},
+	{"TRANSHIP_HTTP_URL", func(c *Config, v string) error { c.HTTP.URL = v; return nil }},
+	{"TRANSHIP_HTTP_OPEN", func(c *Config, v string) (err error) {
+		if c.HTTP.Open, err = strconv.ParseBool(v); err != nil {
+			return fmt.Errorf("%q is neither true nor false", v)
+		}
+		return nil
+	}},
+	{"TRANSHIP_NATS_AUTH", func(c *Config, v string) error { c.NATS.Auth = v; return nil }},
+	{"TRANSHIP_NATS_ADVERTISE", func(c *Config, v string) error { c.NATS.Advertise = v; return nil }},
 	{"TRANSHIP_NATS_LISTEN", func(c *Config, v string) error { c.NATS.Listen = v; return nil }},
 	{"TRANSHIP_AGENT_NAME", func(c *Config, v string) error { c.Agent.Name = v; return nil }},
 	{"TRANSHIP_SITE", func(c *Config, v string) error { c.Agent.Site = v; return nil }},
@@ -54,7 +63,7 @@ type secretVariable struct {
 var secretVariables = []secretVariable{
 	{"TRANSHIP_DATABASE_URL", "postgres-url", func(c *Config) *Secret { return &c.Postgres.URL }},
 	{"TRANSHIP_NATS_URL", "nats-url", func(c *Config) *Secret { return &c.NATS.URL }},
-	{"TRANSHIP_NATS_TOKEN", "nats-token", func(c *Config) *Secret { return &c.NATS.Token }},
+	{"TRANSHIP_NATS_SIGNING_KEY", "nats-signing-key", func(c *Config) *Secret { return &c.NATS.SigningKey }},
 }
 
 // natsCredsCredential is the systemd credential that holds a NATS .creds file.

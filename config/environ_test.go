@@ -30,13 +30,17 @@ func file(t *testing.T, name, text string) string {
 func TestEnvironWins(t *testing.T) {
 	t.Parallel()
 	c := Default()
-	c.NATS.Token = NewSecret("of the file")
+	c.NATS.SigningKey = NewSecret("of the file")
 	err := c.Environ(env(map[string]string{
 		"TRANSHIP_DATA":             "/d",
 		"TRANSHIP_LOG_LEVEL":        "debug",
 		"TRANSHIP_LOG_FORMAT":       "json",
 		"TRANSHIP_HTTP_LISTEN":      "127.0.0.1:1",
 		"TRANSHIP_NATS_LISTEN":      "127.0.0.1:2",
+		"TRANSHIP_HTTP_URL":         "https://t.example.org",
+		"TRANSHIP_HTTP_OPEN":        "true",
+		"TRANSHIP_NATS_AUTH":        "open",
+		"TRANSHIP_NATS_ADVERTISE":   "tls://n.example.org:4222",
 		"TRANSHIP_AGENT_NAME":       "a1",
 		"TRANSHIP_SITE":             "s1",
 		"TRANSHIP_STREAMS":          "7",
@@ -45,7 +49,7 @@ func TestEnvironWins(t *testing.T) {
 		"TRANSHIP_STALL":            "8s",
 		"TRANSHIP_DATABASE_URL":     "postgres://h/d",
 		"TRANSHIP_NATS_URL":         "nats://h:4222",
-		"TRANSHIP_NATS_TOKEN":       "t",
+		"TRANSHIP_NATS_SIGNING_KEY": "t",
 		"TRANSHIP_NATS_CREDENTIALS": "/c.creds",
 	}))
 	if err != nil {
@@ -53,11 +57,12 @@ func TestEnvironWins(t *testing.T) {
 	}
 	want := Default()
 	want.Data, want.Log = "/d", Log{"debug", "json"}
-	want.HTTP.Listen = "127.0.0.1:1"
+	want.HTTP.Listen, want.HTTP.URL, want.HTTP.Open = "127.0.0.1:1", "https://t.example.org", true
+	want.NATS.Auth, want.NATS.Advertise = "open", "tls://n.example.org:4222"
 	want.NATS.Listen, want.NATS.Credentials = "127.0.0.1:2", "/c.creds"
 	want.Agent.Streams, want.Agent.Stall = 7, Duration(8*time.Second)
 	want.Agent.Name, want.Agent.Site, want.Agent.Memory, want.Agent.Grace = "a1", "s1", 1<<30, Duration(9*time.Second)
-	want.Postgres.URL, want.NATS.URL, want.NATS.Token = NewSecret("postgres://h/d"), NewSecret("nats://h:4222"), NewSecret("t")
+	want.Postgres.URL, want.NATS.URL, want.NATS.SigningKey = NewSecret("postgres://h/d"), NewSecret("nats://h:4222"), NewSecret("t")
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("Environ made %+v, want %+v", c, want)
 	}
@@ -78,7 +83,7 @@ func TestSecretsComeFromFiles(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
 	for name, text := range map[string]string{
-		"postgres-url": "postgres://u:p@h/d\n", "nats-token": "of the credential\n", "nats-creds": "-----BEGIN\n",
+		"postgres-url": "postgres://u:p@h/d\n", "nats-signing-key": "of the credential\n", "nats-creds": "-----BEGIN\n",
 	} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -86,8 +91,8 @@ func TestSecretsComeFromFiles(t *testing.T) {
 	}
 	c := Default()
 	err := c.Environ(env(map[string]string{
-		CredentialsVariable:        folder,
-		"TRANSHIP_NATS_TOKEN_FILE": file(t, "token", "of the file\n"),
+		CredentialsVariable:              folder,
+		"TRANSHIP_NATS_SIGNING_KEY_FILE": file(t, "token", "of the file\n"),
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -95,8 +100,8 @@ func TestSecretsComeFromFiles(t *testing.T) {
 	if got := c.Postgres.URL.Reveal(); got != "postgres://u:p@h/d" {
 		t.Errorf("the credential postgres-url gave %q", got)
 	}
-	if got := c.NATS.Token.Reveal(); got != "of the file" {
-		t.Errorf("the token is %q, want that of TRANSHIP_NATS_TOKEN_FILE", got)
+	if got := c.NATS.SigningKey.Reveal(); got != "of the file" {
+		t.Errorf("the token is %q, want that of TRANSHIP_NATS_SIGNING_KEY_FILE", got)
 	}
 	if !c.NATS.URL.IsZero() {
 		t.Error("a credential that is not there set a value")
@@ -114,7 +119,7 @@ func TestEnvironRefuses(t *testing.T) {
 		vars map[string]string
 		want string
 	}{
-		{"no such file", map[string]string{"TRANSHIP_NATS_TOKEN_FILE": "/no/such/file"}, "TRANSHIP_NATS_TOKEN_FILE: open /no/such/file"},
+		{"no such file", map[string]string{"TRANSHIP_NATS_SIGNING_KEY_FILE": "/no/such/file"}, "TRANSHIP_NATS_SIGNING_KEY_FILE: open /no/such/file"},
 		{"empty file", map[string]string{"TRANSHIP_DATABASE_URL_FILE": empty}, "is empty"},
 		{"no size", map[string]string{"TRANSHIP_MEMORY": "much"}, `TRANSHIP_MEMORY: "much" is not a size`},
 		{"no duration", map[string]string{"TRANSHIP_GRACE": "5"}, `TRANSHIP_GRACE: "5" is not a duration`},
@@ -148,7 +153,7 @@ func TestValidateNamesTheKey(t *testing.T) {
 		{"nats.url", func(c *Config) { c.NATS.URL = NewSecret("nats://a:1,http://hunter2") }},
 		{"nats.domain", func(c *Config) { c.NATS.Domain = "a.b" }},
 		{"nats.listen", func(c *Config) { c.NATS.Listen = "4222" }},
-		{"nats.listen", func(c *Config) { c.NATS.Listen = "0.0.0.0:4222" }},
+		{"nats.listen", func(c *Config) { c.NATS.Listen, c.NATS.Auth = "0.0.0.0:4222", "open" }},
 		{"nats.replicas", func(c *Config) { c.NATS.Replicas = 2 }},
 		{"nats.ack_wait", func(c *Config) { c.NATS.AckWait = 0 }},
 		{"nats.max_store", func(c *Config) { c.NATS.MaxStore = 1 }},
@@ -195,7 +200,7 @@ func TestValidateAccepts(t *testing.T) {
 		"several servers":    func(c *Config) { c.NATS.URL = NewSecret("nats://a:1, tls://b:2") },
 		"any port":           func(c *Config) { c.NATS.Listen, c.HTTP.Listen = "127.0.0.1:0", "localhost:0" },
 		"IPv6":               func(c *Config) { c.HTTP.Listen = "[::1]:8480" },
-		"public with token":  func(c *Config) { c.NATS.Listen, c.NATS.Token = "0.0.0.0:4222", NewSecret("t") },
+		"public with keys":   func(c *Config) { c.NATS.Listen = "0.0.0.0:4222" },
 		"public, not in use": func(c *Config) { c.NATS.Listen, c.NATS.URL = "0.0.0.0:4222", NewSecret("nats://a:1") },
 		"a name":             func(c *Config) { c.Agent.Name = "host-1" },
 	} {

@@ -25,6 +25,7 @@ func (c Config) Validate() error {
 		keyed("postgres.connections", between(c.Postgres.Connections, 2, 1000)),
 		keyed("postgres.timeout", within(c.Postgres.Timeout, time.Second, time.Hour)),
 		keyed("nats.url", natsURL(c.NATS.URL)),
+		keyed("nats.auth", oneOf(c.NATS.Auth, "keys", "open")),
 		keyed("nats.domain", work.CheckName("domain", c.NATS.Domain)),
 		keyed("nats.listen", c.natsListen()),
 		keyed("nats.replicas", oneOf(strconv.Itoa(c.NATS.Replicas), "1", "3", "5")),
@@ -51,7 +52,7 @@ func (a Agent) Validate() error {
 	}
 	return errors.Join(
 		keyed("agent.name", name),
-		keyed("agent.site", work.CheckName("site", a.Site)),
+		keyed("agent.site", work.CheckSite(a.Site)),
 		keyed("agent.streams", between(a.Streams, 1, 10_000)),
 		keyed("agent.memory", between(a.Memory, 1<<20, 1<<40)),
 		keyed("agent.grace", within(a.Grace, 0, time.Hour)),
@@ -149,8 +150,8 @@ func (c Config) natsListen() error {
 	if err != nil {
 		return err
 	}
-	if !loopback && c.NATS.URL.IsZero() && c.NATS.Token.IsZero() {
-		return fmt.Errorf("%s is a public address: set nats.token, so that only your agents can connect", c.NATS.Listen)
+	if !loopback && c.NATS.URL.IsZero() && c.NATS.Auth == "open" {
+		return fmt.Errorf("%s is a public address: set nats.auth to keys, so that only your agents can connect", c.NATS.Listen)
 	}
 	return nil
 }

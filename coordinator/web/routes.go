@@ -1,11 +1,18 @@
 package web
 
-// A route is an address and what answers there.
+import "github.com/tranship/tranship/internal/work"
+
+// A route is an address, how much a caller must be allowed there, and what
+// answers.
 type route struct {
 	method  string
 	pattern string
+	need    work.Scope // everybody: nobody is asked for a token
 	handle  handler
 }
+
+// everybody is the scope of what needs no token.
+const everybody work.Scope = ""
 
 // brief reports whether the route asks the ledger and should not wait for it
 // any longer than a client does.
@@ -31,46 +38,46 @@ func (s *site) routes() []route {
 
 func (s *site) apiRoutes() []route {
 	return []route{
-		{"GET", "/v1/jobs", s.listJobs},
-		{"POST", "/v1/jobs", s.createJob},
-		{"GET", "/v1/jobs/{id}", s.getJob},
-		{"POST", "/v1/jobs/{id}/pause", s.act(s.Commander.Pause, "paused")},
-		{"POST", "/v1/jobs/{id}/resume", s.act(s.Commander.Resume, "resumed")},
-		{"POST", "/v1/jobs/{id}/cancel", s.act(s.Commander.Cancel, "canceled")},
-		{"POST", "/v1/jobs/{id}/retry", s.retryJob},
-		{"GET", "/v1/jobs/{id}/failures", s.listFailures},
-		{"GET", "/v1/jobs/{id}/objects", s.listObjects},
-		{"GET", "/v1/jobs/{id}/attempts", s.listAttempts},
-		{"GET", "/v1/jobs/{id}/tallies", s.getTallies},
-		{"GET", "/v1/jobs/{id}/balance", s.getBalance},
-		{"GET", "/v1/jobs/{id}/samples", s.listSamples},
-		{"GET", "/v1/jobs/{id}/events", s.listEvents},
-		{"GET", "/v1/agents", s.listAgents},
-		{"GET", "/v1/events", s.followEvents},
-		{"POST", "/v1/doctor", s.examine},
-		{"GET", "/healthz", s.health},
-		{"GET", "/readyz", s.ready},
-		{"GET", "/metrics", s.metrics},
-		{"GET", "/version", s.version},
-		{"GET", "/openapi.yaml", s.specYAML},
-		{"GET", "/openapi.json", s.specJSON},
+		{"GET", "/v1/jobs", work.ScopeRead, s.listJobs},
+		{"POST", "/v1/jobs", work.ScopeOperate, s.createJob},
+		{"GET", "/v1/jobs/{id}", work.ScopeRead, s.getJob},
+		{"POST", "/v1/jobs/{id}/pause", work.ScopeOperate, s.act(s.Commander.Pause, "paused")},
+		{"POST", "/v1/jobs/{id}/resume", work.ScopeOperate, s.act(s.Commander.Resume, "resumed")},
+		{"POST", "/v1/jobs/{id}/cancel", work.ScopeOperate, s.act(s.Commander.Cancel, "canceled")},
+		{"POST", "/v1/jobs/{id}/retry", work.ScopeOperate, s.retryJob},
+		{"GET", "/v1/jobs/{id}/failures", work.ScopeRead, s.listFailures},
+		{"GET", "/v1/jobs/{id}/objects", work.ScopeRead, s.listObjects},
+		{"GET", "/v1/jobs/{id}/attempts", work.ScopeRead, s.listAttempts},
+		{"GET", "/v1/jobs/{id}/tallies", work.ScopeRead, s.getTallies},
+		{"GET", "/v1/jobs/{id}/balance", work.ScopeRead, s.getBalance},
+		{"GET", "/v1/jobs/{id}/samples", work.ScopeRead, s.listSamples},
+		{"GET", "/v1/jobs/{id}/events", work.ScopeRead, s.listEvents},
+		{"GET", "/v1/agents", work.ScopeRead, s.listAgents},
+		{"GET", "/v1/events", work.ScopeRead, s.followEvents},
+		{"POST", "/v1/doctor", work.ScopeOperate, s.examine},
+		{"GET", "/healthz", everybody, s.health},
+		{"GET", "/readyz", everybody, s.ready},
+		{"GET", "/metrics", work.ScopeRead, s.metrics},
+		{"GET", "/version", everybody, s.version},
+		{"GET", "/openapi.yaml", everybody, s.specYAML},
+		{"GET", "/openapi.json", everybody, s.specJSON},
 	}
 }
 
 func (s *site) pageRoutes() []route {
 	return []route{
-		{"GET", "/{$}", s.overviewPage},
-		{"GET", "/jobs", s.jobsPage},
-		{"GET", "/jobs/{id}", s.jobPage},
-		{"GET", "/jobs/{id}/failures", s.failuresPage},
-		{"GET", "/jobs/{id}/objects", s.objectsPage},
-		{"GET", "/jobs/{id}/attempts", s.attemptsPage},
-		{"POST", "/jobs/{id}/pause", s.press(s.Commander.Pause, "paused")},
-		{"POST", "/jobs/{id}/resume", s.press(s.Commander.Resume, "resumed")},
-		{"POST", "/jobs/{id}/cancel", s.press(s.Commander.Cancel, "canceled")},
-		{"POST", "/jobs/{id}/retry", s.pressRetry},
-		{"GET", "/agents", s.agentsPage},
-		{"GET", "/problems", s.problemsPage},
-		{"GET", "/assets/{name}", s.asset},
+		{"GET", "/{$}", work.ScopeRead, s.overviewPage},
+		{"GET", "/jobs", work.ScopeRead, s.jobsPage},
+		{"GET", "/jobs/{id}", work.ScopeRead, s.jobPage},
+		{"GET", "/jobs/{id}/failures", work.ScopeRead, s.failuresPage},
+		{"GET", "/jobs/{id}/objects", work.ScopeRead, s.objectsPage},
+		{"GET", "/jobs/{id}/attempts", work.ScopeRead, s.attemptsPage},
+		{"POST", "/jobs/{id}/pause", work.ScopeOperate, s.press(s.Commander.Pause, "paused")},
+		{"POST", "/jobs/{id}/resume", work.ScopeOperate, s.press(s.Commander.Resume, "resumed")},
+		{"POST", "/jobs/{id}/cancel", work.ScopeOperate, s.press(s.Commander.Cancel, "canceled")},
+		{"POST", "/jobs/{id}/retry", work.ScopeOperate, s.pressRetry},
+		{"GET", "/agents", work.ScopeRead, s.agentsPage},
+		{"GET", "/problems", everybody, s.problemsPage},
+		{"GET", "/assets/{name}", everybody, s.asset},
 	}
 }

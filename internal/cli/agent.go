@@ -109,7 +109,7 @@ func queueURL(n config.NATS) string {
 // that the queue's permissions go by.
 func agentBus(cfg config.Config, o bus.Options) bus.Options {
 	o.Name, o.Domain = cfg.Agent.Name, cfg.NATS.Domain
-	o.Credentials, o.Token = cfg.NATS.Credentials, cfg.NATS.Token.Reveal()
+	o.Credentials = cfg.NATS.Credentials
 	o.AckWait = time.Duration(cfg.NATS.AckWait)
 	return o
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/url"
@@ -126,14 +125,14 @@ func (d *demonstration) start(ctx context.Context) error {
 		cfg.Log.Level = "error" // an agent's death makes warnings
 	}
 	cfg.NATS.Listen = "127.0.0.1:0"
-	cfg.NATS.Token = config.NewSecret(rand.Text())
+	cfg.NATS.Auth = "open"
 	cfg.NATS.AckWait = config.Duration(demoAckWait)
 	d.hub, err = startHub(ctx, cfg, d.logger(cfg.Log), "demo")
 	if err != nil {
 		return err
 	}
-	settings := fmt.Sprintf("log: {level: %s}\nnats: {url: %q, token: %q, ack_wait: %s}\nagent: {streams: %d, grace: 5s, roots: [%q]}\n",
-		cfg.Log.Level, d.hub.server.URL(), cfg.NATS.Token.Reveal(), cfg.NATS.AckWait, demoStreams, d.dir)
+	settings := fmt.Sprintf("log: {level: %s}\nnats: {url: %q, ack_wait: %s}\nagent: {streams: %d, grace: 5s, roots: [%q]}\n",
+		cfg.Log.Level, d.hub.server.URL(), cfg.NATS.AckWait, demoStreams, d.dir)
 	if err := os.WriteFile(d.agentConfig(), []byte(settings), 0o600); err != nil {
 		d.hub.close()
 		return fmt.Errorf("write the agents' configuration: %w", err)

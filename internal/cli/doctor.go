@@ -125,7 +125,7 @@ func (p *program) examineQueue(ctx context.Context, cfg config.Config) []work.Ch
 	short, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	n := cfg.NATS
-	b, err := bus.Connect(short, bus.Options{URL: queueURL(n), Name: "doctor", Credentials: n.Credentials, Token: n.Token.Reveal(), Domain: n.Domain})
+	b, err := bus.Connect(short, bus.Options{URL: queueURL(n), Name: "doctor", Credentials: n.Credentials, Domain: n.Domain})
 	if err != nil {
 		return []work.Check{{Part: "nats", What: "answer", State: work.CheckFailing, Found: oneLine(err),
 			Advice: "is the coordinator or the NATS server running, and are nats.url and the token right?"}}

@@ -114,7 +114,7 @@ func (h *hub) listen() error {
 func (h *hub) startQueue(ctx context.Context) error {
 	n := h.cfg.NATS
 	o := bus.Options{
-		URL: n.URL.Reveal(), Name: "coordinator", Credentials: n.Credentials, Token: n.Token.Reveal(),
+		URL: n.URL.Reveal(), Name: "coordinator", Credentials: n.Credentials,
 		Domain: n.Domain, Replicas: n.Replicas, AckWait: time.Duration(n.AckWait), Log: h.log,
 	}
 	if n.URL.IsZero() {
@@ -148,7 +148,7 @@ func (h *hub) startServer(ctx context.Context) error {
 		}
 	}
 	s, err := bus.StartServer(ctx, bus.ServerOptions{
-		Dir: dir, Listen: n.Listen, Domain: n.Domain, Token: n.Token.Reveal(), MaxStore: int64(n.MaxStore), Log: h.log,
+		Dir: dir, Listen: n.Listen, Domain: n.Domain, MaxStore: int64(n.MaxStore), Log: h.log,
 	})
 	if err != nil {
 		return fail(ExitFailed, fmt.Errorf("embedded NATS: %w", err), "TRANSHIP_NATS_LISTEN sets nats.listen, TRANSHIP_NATS_URL uses a server that runs already")

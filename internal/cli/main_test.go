@@ -56,7 +56,10 @@ type world struct {
 // newWorld returns a program that sees nothing of the real environment.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	return &world{env: map[string]string{"XDG_STATE_HOME": t.TempDir()}}
+	return &world{env: map[string]string{
+		"XDG_STATE_HOME": t.TempDir(), "XDG_CONFIG_HOME": t.TempDir(),
+		"TRANSHIP_HTTP_OPEN": "true", "TRANSHIP_NATS_AUTH": "open", // most tests are about something else than access
+	}}
 }
 
 // withDatabase gives the program a database that is there already, which saves

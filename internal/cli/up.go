@@ -99,9 +99,6 @@ func (h *hub) natsLine() string {
 		return "in this process only; set nats.listen to reach it"
 	}
 	args = append(args, "--server", h.server.URL())
-	if !h.cfg.NATS.Token.IsZero() {
-		return shellQuote(args...) + ` --token "$TRANSHIP_NATS_TOKEN" stream ls`
-	}
 	return shellQuote(append(args, "stream", "ls")...)
 }
 

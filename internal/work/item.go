@@ -46,6 +46,10 @@ type Item struct {
 	// Suspect says that agents may have died of it: it was handed out again and
 	// again, and nobody said what became of it.
 	Suspect bool `json:"suspect,omitempty"`
+
+	// Limited says that a limit bounds it: an agent that has no share of it yet
+	// must wait for one.
+	Limited bool `json:"limited,omitempty"`
 }
 
 // Options are the choices of a job that its items carry.

@@ -110,6 +110,21 @@ type Presence struct {
 	// Moving are the jobs of which bytes moved since the sign of life before.
 	// Nil: the agent is of a version that does not say.
 	Moving []JobID `json:"moving,omitzero"`
+
+	Labels map[string]string `json:"labels,omitempty"` // what its operator says of it
+	Stores []string          `json:"stores,omitempty"` // names of the stores that its configuration knows
+	Tuning []Tuning          `json:"tuning,omitempty"` // how many streams go to each pair of stores, and why
+}
+
+// A Tuning is how many streams an agent uses between two buckets, and why so
+// many.
+type Tuning struct {
+	Source  string  `json:"source"`          // bucket, without a prefix
+	Target  string  `json:"target"`          // bucket, without a prefix
+	Streams int     `json:"streams"`         // that may be used
+	Rate    float64 `json:"rate"`            // bytes a second, lately
+	Why     string  `json:"why"`             // a short sentence without its stop, such as "the target throttles"
+	Fixed   bool    `json:"fixed,omitempty"` // by the operator
 }
 
 // An AgentRow is an agent as the ledger knows it.
@@ -129,9 +144,10 @@ type Sample struct {
 // An Event is a line of the audit log.
 type Event struct {
 	ID   int64     `json:"id"`
-	Job  JobID     `json:"job,omitempty"`
+	Job  JobID     `json:"job,omitempty"` // 0: it is about no job
 	At   time.Time `json:"at"`
 	Who  string    `json:"who"`
-	What string    `json:"what"` // such as created, paused, succeeded
+	What string    `json:"what"` // such as created, paused, succeeded, token created, agent revoked
 	Note string    `json:"note,omitempty"`
+	From string    `json:"from,omitempty"` // the address that the request came from; empty: nobody asked
 }

@@ -137,6 +137,17 @@ func ParseCompare(s string) (Compare, error) {
 // DefaultSite is the site of jobs and agents that name none.
 const DefaultSite = "default"
 
+// AnySite is where jobs run that any agent may work on, whatever its own site:
+// every agent takes its items, too. No agent stands there.
+const AnySite = "any"
+
+// AtSource and AtTarget ask for the site of a job's source or target, as the
+// coordinator's configuration has it. They are no sites.
+const (
+	AtSource = "source"
+	AtTarget = "target"
+)
+
 // nameSyntax keeps names usable as one token of a subject and of a stream name.
 var nameSyntax = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$`)
 
@@ -146,4 +157,12 @@ func CheckName(what, s string) error {
 		return nil
 	}
 	return fmt.Errorf("%s %q: a name is 1 to 40 letters, digits, - or _ and begins with a letter or digit", what, s)
+}
+
+// CheckSite reports why an agent cannot stand at s, or nil if it can.
+func CheckSite(s string) error {
+	if s == AnySite || s == AtSource || s == AtTarget {
+		return fmt.Errorf("site %q: the word has a meaning of its own where a job says where it runs; choose another", s)
+	}
+	return CheckName("site", s)
 }
