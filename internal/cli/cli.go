@@ -31,7 +31,7 @@ type program struct {
 }
 
 func (p *program) run(ctx context.Context, args []string) int {
-	root := p.root()
+	root := p.completed(p.root())
 	root.SetArgs(args)
 	root.SetIn(p.stdin)
 	root.SetOut(p.stdout)
@@ -80,6 +80,7 @@ Exit status: 0 success, 1 failure, 2 usage, 3 finished with failed objects,
 		p.agentCommand(),
 		p.migrateCommand(),
 		p.versionCommand(),
+		p.manCommand(),
 	)
 	return root
 }

@@ -22,6 +22,7 @@ func (p *program) jobCommand() *cobra.Command {
 		p.jobFailuresCommand(),
 		p.jobAttemptsCommand(),
 		p.jobObjectsCommand(),
+		p.jobReportCommand(),
 	)
 	return cmd
 }

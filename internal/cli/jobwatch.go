@@ -18,8 +18,9 @@ func (p *program) jobWatchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch JOB",
 		Short: "Follow a job to its end; the exit status is the job's",
-		Long: `Follow a job to its end: one line on a terminal, a line of JSON every few
-seconds elsewhere. The exit status is 0 if it succeeded, 3 if it finished with
+		Long: `Follow a job to its end: how far it is, how fast, which agents move it and what
+fails, rewritten in place on a terminal; a line of JSON every few seconds
+elsewhere. The exit status is 0 if it succeeded, 3 if it finished with
 failed objects, 1 if it failed and 10 if it was canceled. Stopping the command
 does not stop the job.`,
 		Args: arguments("JOB"),
@@ -47,9 +48,9 @@ func (p *program) watch(ctx context.Context, c *api.Client, id work.JobID, out f
 	if err != nil {
 		return answered(err)
 	}
-	shown := newProgress(p.stderr)
+	shown := p.newView(c)
 	defer shown.end()
-	shown.show(job.Job)
+	shown.show(ctx, job)
 	p.sayStalled(api.Job{}, job)
 	if job.State.Open() {
 		job, err = p.awaitEnd(ctx, c, job, shown)
@@ -75,7 +76,7 @@ func (p *program) watch(ctx context.Context, c *api.Client, id work.JobID, out f
 
 // awaitEnd follows the live view of an open job until it has ended. The error
 // is why the view ended before.
-func (p *program) awaitEnd(ctx context.Context, c *api.Client, job api.Job, shown *progress) (api.Job, error) {
+func (p *program) awaitEnd(ctx context.Context, c *api.Client, job api.Job, shown *view) (api.Job, error) {
 	var last error
 	for m, err := range c.Events(ctx, api.StreamQuery{Job: job.ID}) {
 		if last = err; err != nil {
@@ -91,11 +92,11 @@ func (p *program) awaitEnd(ctx context.Context, c *api.Client, job api.Job, show
 			// The view may lag behind: right after a retry it still knows the
 			// job's first end.
 			if job, last = c.Job(ctx, job.ID); last != nil || !job.State.Open() {
-				shown.show(job.Job)
+				shown.show(ctx, job)
 				return job, last
 			}
 		}
-		shown.show(job.Job)
+		shown.show(ctx, job)
 	}
 	return job, last
 }

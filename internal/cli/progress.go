@@ -59,7 +59,7 @@ func (p *progress) show(job work.Job) {
 	line := p.measure(now, job)
 	switch {
 	case p.out.live:
-		p.out.setLine(line.text())
+		p.out.setLines(line.text())
 	case !job.State.Open() || job.State != p.state || now.Sub(p.last) >= quietInterval:
 		p.last, p.state = now, job.State
 		b, err := json.Marshal(line)
@@ -73,7 +73,7 @@ func (p *progress) show(job work.Job) {
 // end takes the line away.
 func (p *progress) end() {
 	if p.out.live {
-		p.out.setLine("")
+		p.out.setLines()
 	}
 }
 

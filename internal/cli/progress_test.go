@@ -130,12 +130,12 @@ func TestConsoleKeepsTheLineBelow(t *testing.T) {
 	t.Parallel()
 	var out safeBuffer
 	c := &console{w: &out, live: true}
-	c.setLine("1/2")
+	c.setLines("1/2")
 	if _, err := c.Write([]byte("talk\n")); err != nil {
 		t.Fatal(err)
 	}
-	c.setLine("2/2")
-	c.setLine("")
+	c.setLines("2/2")
+	c.setLines()
 	if _, err := c.Write([]byte("end\n")); err != nil {
 		t.Fatal(err)
 	}
