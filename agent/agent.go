@@ -45,6 +45,7 @@ type Agent struct {
 
 	stores  *stores
 	carrier *carrier
+	lanes   *lanes
 	vouched vouched
 	scans   *semaphore.Weighted // listings under way
 	flights []*flight           // one for each stream
@@ -101,8 +102,12 @@ func New(cfg config.Agent, d Deps) (*Agent, error) {
 	if cfg.Stall <= 0 {
 		cfg.Stall = config.Default().Agent.Stall
 	}
-	if cfg.Streams < 1 || cfg.Memory < bufferLimit {
-		return nil, fmt.Errorf("agent %s: %d streams and %v of memory: it needs at least one, and 1MiB", cfg.Name, cfg.Streams, cfg.Memory)
+	if cfg.Streams < 0 || cfg.Memory < bufferLimit {
+		return nil, fmt.Errorf("agent %s: %d streams and %v of memory: it needs at least one, or 0 to find out, and 1MiB", cfg.Name, cfg.Streams, cfg.Memory)
+	}
+	ways := newLanes(cfg.Streams, int64(cfg.Memory))
+	if cfg.Streams == 0 {
+		cfg.Streams = ways.most
 	}
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
@@ -110,7 +115,8 @@ func New(cfg config.Agent, d Deps) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, bus: d.Bus, log: d.Log.With("agent", cfg.Name), version: d.Version,
 		host: host, ackWait: d.Bus.AckWait, wait: waitLimit, rest: pausedAgain, started: time.Now(),
-		stores:  &stores{drivers: d.Stores, open: map[string]*end{}},
+		stores:  &stores{drivers: d.Stores, lanes: ways, open: map[string]*end{}},
+		lanes:   ways,
 		carrier: &carrier{sizes: usualSizes, budget: newBudget(int64(cfg.Memory)), streams: semaphore.NewWeighted(int64(cfg.Streams))},
 		scans:   semaphore.NewWeighted(int64(max(1, cfg.Streams/scansPerStreams))),
 		tasks:   make(chan task),
@@ -175,6 +181,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	background.Go(func() { a.serve(present) })
 	background.Go(func() { a.watchJobs(present) })
 	background.Go(func() { a.keepAlive(present) })
+	background.Go(func() { a.lanes.tune(present) })
 	background.Go(func() { watch(present, a.flights, time.Duration(a.cfg.Stall)) })
 
 	ready := make(chan *held)

@@ -250,7 +250,7 @@ func TestNewRefuses(t *testing.T) {
 	for _, bad := range []config.Agent{
 		{Name: "a.b", Site: "s", Streams: 1, Memory: 1 << 20},
 		{Name: "a", Site: "", Streams: 1, Memory: 1 << 20},
-		{Name: "a", Site: "s", Memory: 1 << 20},
+		{Name: "a", Site: "s", Streams: -1, Memory: 1 << 20},
 		{Name: "a", Site: "s", Streams: 1, Memory: 1},
 	} {
 		if _, err := New(bad, Deps{}); err == nil {

@@ -33,6 +33,10 @@
 // ledger, which hands it out anew. So the queue's count of an item's deliveries
 // says how many agents ended without a word while they had it in hand.
 //
+// Between two buckets there is a lane, on which only so many streams may be at
+// once. How many that are the agent finds out (see tuner): as many as move the
+// most, for as long as no store throttles.
+//
 // Memory is bounded by two budgets: the number of streams, and the bytes that
 // bodies are held in (see budget). A listing holds one page of the source and
 // at most three of the target.

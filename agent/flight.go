@@ -33,12 +33,13 @@ var errStalled = errors.New("next to no byte moved for too long (see agent.stall
 type flight struct {
 	bytes   atomic.Int64 // that passed, of the present object
 	total   *atomic.Int64
-	beats   atomic.Int64 // changes with every sign of life but bytes
-	moves   atomic.Int64 // grows with every sign of life but the end of a wait
-	from    atomic.Int64 // moves at the begin
-	patient atomic.Int32 // more than 0: what it waits for may take its time
-	copying atomic.Int64 // bytes that a store copies by itself
-	seen    atomic.Int64 // bytes that passed or were looked at, of all objects
+	beats   atomic.Int64         // changes with every sign of life but bytes
+	moves   atomic.Int64         // grows with every sign of life but the end of a wait
+	from    atomic.Int64         // moves at the begin
+	patient atomic.Int32         // more than 0: what it waits for may take its time
+	copying atomic.Int64         // bytes that a store copies by itself
+	seen    atomic.Int64         // bytes that passed or were looked at, of all objects
+	lane    atomic.Pointer[lane] // of its item; nil: none
 
 	mu     sync.Mutex
 	cancel context.CancelCauseFunc // nil: the stream is idle
@@ -60,6 +61,7 @@ func (f *flight) begin(h *held) context.Context {
 	f.patient.Store(0)
 	f.copying.Store(0)
 	f.from.Store(f.moves.Load())
+	f.lane.Store(h.pair.lane)
 	ctx, cancel := context.WithCancelCause(h.moving)
 	f.mu.Lock()
 	f.cancel, f.item = cancel, h
@@ -80,6 +82,9 @@ func (f *flight) end() int64 {
 func (f *flight) passed(n int64) {
 	f.bytes.Add(n)
 	f.total.Add(n)
+	if l := f.lane.Load(); l != nil {
+		l.moved(n)
+	}
 	f.looked(n)
 }
 

@@ -180,6 +180,7 @@ func (e *end) note(err error) error {
 		if e.throttles != nil {
 			e.throttles.Inc()
 		}
+		e.bucket.throttled()
 		e.gate.throttled(s.After)
 	case s.Fault == work.Transient:
 		e.failed.Store(time.Now().UnixNano())

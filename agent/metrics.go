@@ -53,7 +53,7 @@ func newMetrics(a *Agent, reg prometheus.Registerer) (*metrics, error) {
 			func() float64 { return float64(a.bytes.Load()) }),
 		gauge("items", "Items in hand.", func() float64 { return float64(a.inHand()) }),
 		gauge("streams", "Streams that are busy.", func() float64 { return float64(a.busy.Load()) }),
-		gauge("streams_limit", "Streams there are.", func() float64 { return float64(a.cfg.Streams) }),
+		gauge("streams_limit", "Streams that may be busy at once.", func() float64 { return float64(min(a.cfg.Streams, a.lanes.streams())) }),
 		gauge("buffered_bytes", "Bytes of the memory budget in use.", func() float64 { return float64(a.carrier.budget.used.Load()) }),
 		gauge("buffered_bytes_limit", "The memory budget.", func() float64 { return float64(a.carrier.budget.limit) }),
 	} {

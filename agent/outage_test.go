@@ -20,7 +20,7 @@ import (
 func TestGateOfOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := &stores{open: map[string]*end{}}
+		s := &stores{lanes: newLanes(0, 1<<20), open: map[string]*end{}}
 		e := &end{url: "s3://b/prefix?region=x"}
 		s.open[e.url] = e
 		if err := e.note(unreachable()); refusal(err) || !storage.Is(err, work.Transient) || e.shut() {

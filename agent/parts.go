@@ -155,7 +155,7 @@ func (d *division) run(ctx context.Context) error {
 	defer helpers.Wait()
 	var helping atomic.Int32
 	for {
-		for helping.Load() < partStreams-1 && d.left() > 1 && d.streams.TryAcquire(1) {
+		for helping.Load() < partStreams-1 && d.left() > 1 && d.spare() {
 			helping.Add(1)
 			helpers.Go(func() {
 				defer helping.Add(-1)
@@ -182,14 +182,32 @@ func (d *division) left() int64 { return int64(len(d.stored)) - d.next.Load() }
 func (d *division) help(ctx context.Context, fail context.CancelCauseFunc) {
 	for {
 		more, err := d.one(ctx)
-		d.streams.Release(1)
+		d.spared()
 		if err != nil {
 			fail(err)
 		}
-		if err != nil || !more || !d.streams.TryAcquire(1) {
+		if err != nil || !more || !d.spare() {
 			return
 		}
 	}
+}
+
+// spare takes a stream that nobody else needs, if there is one.
+func (d *division) spare() bool {
+	if !d.lane.tryEnter() {
+		return false
+	}
+	if !d.streams.TryAcquire(1) {
+		d.lane.leave()
+		return false
+	}
+	return true
+}
+
+// spared gives it back.
+func (d *division) spared() {
+	d.streams.Release(1)
+	d.lane.leave()
 }
 
 // one moves the next part and reports whether there may be more. A panic of a

@@ -19,9 +19,9 @@ func (a *Agent) Presence() work.Presence {
 	p := work.Presence{
 		Agent: a.cfg.Name, Site: a.cfg.Site, Version: a.version,
 		Host: a.host, PID: os.Getpid(), Started: a.started.UTC(), State: "running", Trouble: a.stores.trouble(),
-		Items: a.inHand(), Streams: int(a.busy.Load()), Limit: a.cfg.Streams,
+		Items: a.inHand(), Streams: int(a.busy.Load()), Limit: min(a.cfg.Streams, a.lanes.streams()),
 		Objects: a.objects.Load(), Bytes: a.bytes.Load(), Rate: float64(a.rate.Load()),
-		Moving: *a.moving.Load(),
+		Moving: *a.moving.Load(), Tuning: a.lanes.tuning(),
 	}
 	if a.leaving.Load() {
 		p.State = "draining"

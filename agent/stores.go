@@ -30,6 +30,7 @@ type end struct {
 	url       string
 	gate      gate
 	throttles prometheus.Counter // how often it asked to slow down; may be nil
+	bucket    *bucket
 	facts     facts
 
 	reached atomic.Bool  // it has served a request, of any agent's
@@ -53,6 +54,7 @@ type end struct {
 // stores opens each store once and closes those long unused.
 type stores struct {
 	drivers   storage.Drivers
+	lanes     *lanes
 	throttles *prometheus.CounterVec // by bucket; may be nil
 
 	mu   sync.Mutex
@@ -62,6 +64,7 @@ type stores struct {
 // A pair are the two ends of an item.
 type pair struct {
 	src, dst *end
+	lane     *lane // nil: it moves nothing
 
 	// refused counts the server-side copies between the two that were refused
 	// since the last that worked.
@@ -89,7 +92,7 @@ func (s *stores) pair(ctx context.Context, it work.Item) (pair, error) {
 		refused = new(atomic.Int32)
 		dst.refused[src.url] = refused
 	}
-	return pair{src: src, dst: dst, refused: refused}, nil
+	return pair{src: src, dst: dst, lane: s.lanes.between(src.bucket, dst.bucket), refused: refused}, nil
 }
 
 // end returns the open store, opening it if need be; met says that it has been
@@ -98,7 +101,7 @@ func (s *stores) end(ctx context.Context, raw string, met bool) (*end, error) {
 	s.mu.Lock()
 	e := s.open[raw]
 	if e == nil {
-		e = &end{url: raw, refused: map[string]*atomic.Int32{}}
+		e = &end{url: raw, bucket: s.lanes.bucket(raw), refused: map[string]*atomic.Int32{}}
 		if s.throttles != nil {
 			e.throttles = s.throttles.WithLabelValues(bucketOf(raw))
 		}

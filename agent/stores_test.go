@@ -58,7 +58,7 @@ func TestStoresAreSharedAndClosed(t *testing.T) {
 	t.Parallel()
 	var open, opened atomic.Int64
 	var broken atomic.Bool
-	s := &stores{open: map[string]*end{}, drivers: storage.Drivers{"x": func(context.Context, *url.URL) (storage.Store, error) {
+	s := &stores{lanes: newLanes(0, 1<<20), open: map[string]*end{}, drivers: storage.Drivers{"x": func(context.Context, *url.URL) (storage.Store, error) {
 		if broken.Load() {
 			return nil, errors.New("injected")
 		}

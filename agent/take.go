@@ -33,7 +33,7 @@ func (a *Agent) take(taking, moving context.Context, ready chan<- *held) {
 		if crowded {
 			crowded = a.unasked(taking) >= a.wait
 		}
-		idle := float64(int64(a.cfg.Streams) - a.busy.Load())
+		idle := float64(int64(min(a.cfg.Streams, a.lanes.streams())) - a.busy.Load())
 		n := min(max(int(math.Ceil(idle/tasks)), 1), takeMost)
 		if wary = max(wary-1, 0); wary > 0 {
 			n = 1
@@ -122,10 +122,13 @@ func (a *Agent) feed(taking context.Context, ready <-chan *held) {
 		}
 		n, fed := h.tasks(), 0
 		h.left.Store(int64(n) + 1)
-		for fed < n && h.starting.Err() == nil {
+		for placed := false; fed < n && h.starting.Err() == nil; {
+			if placed = placed || h.enter(); !placed {
+				break
+			}
 			if waits {
 				a.tasks <- task{h, fed}
-				waits = false
+				waits, placed = false, false
 				fed++
 				continue
 			}
@@ -133,6 +136,7 @@ func (a *Agent) feed(taking context.Context, ready <-chan *held) {
 			case <-a.idle:
 				waits = true
 			case <-h.starting.Done():
+				h.leave() // the place that the next task would have had
 			}
 		}
 		h.done(n - fed + 1)
@@ -167,6 +171,7 @@ func (a *Agent) stream(f *flight) {
 			a.do(t, f)
 			a.carrier.streams.Release(1)
 		}
+		t.leave()
 		t.done(1)
 	}
 }
@@ -219,6 +224,9 @@ func (a *Agent) object(ctx context.Context, t task, f *flight) {
 			"key", work.Quote(tr.obj.Key), "outcome", out.Outcome, "err", err)
 	}
 	t.outcomes[t.object] = out
+	if l := t.pair.lane; l != nil && out.Outcome == work.Copied {
+		l.worth.Add(objectWorth)
+	}
 	a.tried(out, began)
 }
 

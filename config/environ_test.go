@@ -168,7 +168,7 @@ func TestValidateNamesTheKey(t *testing.T) {
 		{"coordinator.stalled", func(c *Config) { c.Coordinator.Stalled = Duration(25 * time.Hour) }},
 		{"agent.name", func(c *Config) { c.Agent.Name = "a b" }},
 		{"agent.site", func(c *Config) { c.Agent.Site = "" }},
-		{"agent.streams", func(c *Config) { c.Agent.Streams = 0 }},
+		{"agent.streams", func(c *Config) { c.Agent.Streams = -1 }},
 		{"agent.memory", func(c *Config) { c.Agent.Memory = 1 }},
 		{"agent.grace", func(c *Config) { c.Agent.Grace = -1 }},
 		{"agent.stall", func(c *Config) { c.Agent.Stall = 0 }},

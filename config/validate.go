@@ -53,7 +53,7 @@ func (a Agent) Validate() error {
 	return errors.Join(
 		keyed("agent.name", name),
 		keyed("agent.site", work.CheckSite(a.Site)),
-		keyed("agent.streams", between(a.Streams, 1, 10_000)),
+		keyed("agent.streams", between(a.Streams, 0, 10_000)),
 		keyed("agent.memory", between(a.Memory, 1<<20, 1<<40)),
 		keyed("agent.grace", within(a.Grace, 0, time.Hour)),
 		keyed("agent.stall", within(a.Stall, time.Second, time.Hour)),
