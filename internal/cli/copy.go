@@ -96,7 +96,7 @@ are larger than the target takes, or because they cannot be read.`,
 	f.StringVar(&o.storageClass, "storage-class", "", "storage class at the target: keep, or rules such as STANDARD_IA=NEARLINE,*=STANDARD (default: the target's own)")
 	f.StringVar(&o.carry, "carry", "", "what to do with objects that do not fit, such as tags=fail,archived=skip (see above)")
 	f.IntVar(&o.attempts, "max-attempts", def.MaxAttempts, "tries of an object before it is given up")
-	f.IntVar(&o.streams, "streams", 0, "objects to move at once, if the job runs here (default 64)")
+	f.IntVar(&o.streams, "streams", 0, "objects to move at once, if the job runs here (default: as many as move the most)")
 	f.StringVar(&o.name, "name", "", "name of the job, for people")
 	f.StringVar(&o.site, "site", work.DefaultSite, "site whose agents do it")
 	f.StringVar(&o.priority, "priority", string(work.Norm), "urgency: hi, norm or lo")

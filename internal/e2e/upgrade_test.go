@@ -13,7 +13,7 @@ import (
 // previousCommit is the last one of the version before: a fleet of it must be
 // replaced by this one piece by piece, under load. It moves on with each
 // version that changes the schema or the messages.
-const previousCommit = "442cf3e"
+const previousCommit = "08dd8c5"
 
 // TestUpgrade replaces a fleet of the version before while a job runs: first
 // the schema, beside the coordinator that serves; then an agent, which works
