@@ -14,22 +14,26 @@ type Code string
 
 // The codes; Codes says what each means.
 const (
-	BadRequest     Code = "bad_request"
-	Invalid        Code = "invalid"
-	BadCursor      Code = "bad_cursor"
-	KeyReused      Code = "idempotency_key_reused"
-	NoJob          Code = "no_job"
-	NoObject       Code = "no_object"
-	JobState       Code = "job_state"
-	NotFound       Code = "not_found"
-	NotAllowed     Code = "method_not_allowed"
-	MediaType      Code = "unsupported_media_type"
-	TooLarge       Code = "too_large"
-	CrossOrigin    Code = "cross_origin"
-	WrongHost      Code = "wrong_host"
-	TooManyStreams Code = "too_many_streams"
-	Unavailable    Code = "unavailable"
-	Internal       Code = "internal"
+	BadRequest      Code = "bad_request"
+	Invalid         Code = "invalid"
+	BadCursor       Code = "bad_cursor"
+	KeyReused       Code = "idempotency_key_reused"
+	NoJob           Code = "no_job"
+	NoObject        Code = "no_object"
+	JobState        Code = "job_state"
+	NotFound        Code = "not_found"
+	NotAllowed      Code = "method_not_allowed"
+	MediaType       Code = "unsupported_media_type"
+	TooLarge        Code = "too_large"
+	CrossOrigin     Code = "cross_origin"
+	Unauthenticated Code = "unauthenticated"
+	Forbidden       Code = "forbidden"
+	TooManyRequests Code = "too_many_requests"
+	NameTaken       Code = "name_taken"
+	WrongHost       Code = "wrong_host"
+	TooManyStreams  Code = "too_many_streams"
+	Unavailable     Code = "unavailable"
+	Internal        Code = "internal"
 )
 
 // A CodeInfo says what a code means and what to do about it.
@@ -55,7 +59,11 @@ func Codes() []CodeInfo {
 		{MediaType, http.StatusUnsupportedMediaType, "The body must be JSON", "Send Content-Type: application/json."},
 		{TooLarge, http.StatusRequestEntityTooLarge, "The body is too large", "A request may hold up to 1 MiB."},
 		{CrossOrigin, http.StatusForbidden, "A page of another origin may not do this", "Use the status page at its own address, the CLI, or a client that is no browser."},
-		{WrongHost, http.StatusMisdirectedRequest, "The server does not go by this name", "Reach it as localhost or by its address; a proxy in front must send Host: localhost."},
+		{Unauthenticated, http.StatusUnauthorized, "Only those with a token may do this", "Show one that was not revoked and has not expired, as Authorization: Bearer tsp_… or to the command line in TRANSHIP_TOKEN; tranship token create makes one."},
+		{Forbidden, http.StatusForbidden, "The token does not allow this", "Use a token with a larger scope: read, operate or admin. tranship token create makes one."},
+		{TooManyRequests, http.StatusTooManyRequests, "Too many requests", "Wait for as many seconds as the Retry-After header says."},
+		{NameTaken, http.StatusConflict, "The name is taken", "Choose another name, or revoke what bears it first."},
+		{WrongHost, http.StatusMisdirectedRequest, "The server does not go by this name", "Reach it as localhost, by its address or at http.url; a proxy in front must send one of these as Host."},
 		{TooManyStreams, http.StatusServiceUnavailable, "Too many live streams are open", "Close a page or a watch, or try again later."},
 		{Unavailable, http.StatusServiceUnavailable, "The ledger or the queue cannot be used now", "Try again shortly; /readyz says which part is failing, the coordinator's log says why."},
 		{Internal, http.StatusInternalServerError, "Something went wrong inside the server", "The coordinator's log has the reason beside this request id."},
