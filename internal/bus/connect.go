@@ -41,9 +41,16 @@ type Options struct {
 	Name        string  // of this client, as operators see it; an agent's own name
 	Credentials string  // path of a .creds file
 	Token       string  // instead of credentials; Server knows its own
+	TLS         TLS     // whom to trust that a server is who it says
 	Domain      string  // of JetStream; empty: hub
 	Replicas    int     // of every stream that Setup makes; 0: 1
 	Log         *slog.Logger
+
+	// JWT returns what an agent was issued, and Seed is its key's secret, instead
+	// of Credentials. JWT is asked at each connection, so that a renewed one
+	// counts; an error is a failure to connect, which is tried again.
+	JWT  func() (string, error)
+	Seed string
 
 	// AckWait is how long an item may stay with an agent without a sign of
 	// life before another gets it. 0: two minutes, which outlasts a restart of

@@ -37,6 +37,7 @@ type ServerOptions struct {
 	Listen   string // host:port; port 0 takes any free one. Empty: this process alone
 	Domain   string // of JetStream; empty: hub
 	Token    string // that clients must show; needed for any address but loopback
+	TLS      TLS    // its certificate and key; empty: none
 	MaxStore int64  // bytes of disk; 0: three quarters of what is free at the start
 	Log      *slog.Logger
 }
@@ -206,6 +207,10 @@ func launch(ctx context.Context, opts *server.Options, log *slog.Logger) (*serve
 	}
 	return ns, nil
 }
+
+// Authority returns who signs the credentials of agents; nil if the server lets
+// everybody in who reaches it.
+func (s *Server) Authority() *Authority { return nil }
 
 // URL returns where clients connect; it is empty if only this process can, or
 // while the server is being restarted.
