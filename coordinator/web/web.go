@@ -150,7 +150,7 @@ func newSite(d Deps) *site {
 		if rt.brief() {
 			h = s.brief(h)
 		}
-		s.mux.HandleFunc(rt.method+" "+rt.pattern, s.serve(h))
+		s.mux.HandleFunc(rt.method+" "+rt.pattern, s.asked(rt, s.serve(h)))
 	}
 	s.mux.HandleFunc("/", s.serve(s.nothing))
 	return s

@@ -1,6 +1,7 @@
 package work
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -67,6 +68,20 @@ type Caller struct {
 	Scope  Scope   // "" allows nothing
 	Token  TokenID // 0: nobody was asked for one
 	Remote string  // the address that the request came from
+}
+
+type callerKey struct{}
+
+// WithCaller returns a context of what c asks for.
+func WithCaller(ctx context.Context, c Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, c)
+}
+
+// CallerOf returns who asked for what is done under ctx; the zero Caller if
+// nobody did, as in a program's own loops.
+func CallerOf(ctx context.Context) Caller {
+	c, _ := ctx.Value(callerKey{}).(Caller)
+	return c
 }
 
 // An Invite lets one agent join the fleet, once.
