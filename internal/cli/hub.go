@@ -82,8 +82,13 @@ func (h *hub) start(ctx context.Context, command string) error {
 	if err := h.openLedger(ctx); err != nil {
 		return err
 	}
+	admission, err := h.admission()
+	if err != nil {
+		return err
+	}
 	h.coordinator = coordinator.New(h.cfg.Coordinator, coordinator.Deps{
 		Ledger: h.ledger, Bus: h.bus, Log: h.log, Metrics: h.metrics, Version: buildVersion().Version,
+		Admission: admission,
 	})
 	return nil
 }
