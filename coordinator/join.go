@@ -169,7 +169,12 @@ func (g gate) Revoke(ctx context.Context, site, agent, who string) (work.Identit
 	}
 	g.c.log.InfoContext(ctx, "agent revoked", "agent", agent, "site", site, "by", who)
 	wake(g.c.revoked) // whatever becomes of the next line
-	if err := a.Authority.Revoke(ctx, revoked.Key); err != nil {
+	err = a.Authority.Revoke(ctx, revoked.Key)
+	if errors.Is(err, bus.ErrCannotRevoke) {
+		return work.Identity{}, api.NewProblem(api.NotShutOut, fmt.Sprintf(
+			"agent %s is revoked and gets no new credential, but it may stay connected until its last one expires: %v", agent, err))
+	}
+	if err != nil {
 		g.c.log.WarnContext(ctx, "agent is revoked but not shut out yet, trying on", "agent", agent, "site", site, "err", err)
 		return work.Identity{}, api.NewProblem(api.Unavailable, fmt.Sprintf(
 			"agent %s is revoked and gets no new credential, but NATS could not be told to end its connection; that is tried on and on", agent))
@@ -209,7 +214,10 @@ func (c *Coordinator) shutOut(ctx context.Context) error {
 	if c.excluded.told != nil && slices.Equal(c.excluded.told, keys) {
 		return nil
 	}
-	if err := c.admission.Authority.Restore(ctx, keys); err != nil {
+	err = c.admission.Authority.Restore(ctx, keys)
+	if errors.Is(err, bus.ErrCannotRevoke) { // it does not get better by trying
+		c.log.WarnContext(ctx, "revoked agents keep what they have until it expires", "agents", len(keys), "err", err)
+	} else if err != nil {
 		return fmt.Errorf("shut out %d revoked agents: %w", len(keys), err)
 	}
 	c.excluded.told = keys

@@ -10,7 +10,7 @@ import (
 
 // Sign signs a text with the key that has the seed.
 func Sign(seed string, text []byte) ([]byte, error) {
-	key, err := nkeys.FromSeed([]byte(seed))
+	key, err := pairOf(nkeys.PrefixByteUser, seed)
 	if err != nil {
 		return nil, fmt.Errorf("sign with the agent's key: %w", err)
 	}

@@ -58,15 +58,15 @@ func pinIfNeeded(path, host string) (string, error) {
 	if len(chain) == 0 {
 		return "", fmt.Errorf("%s holds no certificate", path)
 	}
-	if proven(chain, host, nil) == nil {
+	if verifyChain(chain, host, nil) == nil {
 		return "", nil
 	}
 	return pinOf(chain[0]), nil
 }
 
-// proven returns nil if the roots, or the system's where these are nil, vouch
+// verifyChain returns nil if the roots, or the system's where these are nil, vouch
 // for a chain under the name of a host.
-func proven(chain []*x509.Certificate, host string, roots *x509.CertPool) error {
+func verifyChain(chain []*x509.Certificate, host string, roots *x509.CertPool) error {
 	o := x509.VerifyOptions{DNSName: host, Roots: roots, Intermediates: x509.NewCertPool()}
 	for _, c := range chain[1:] {
 		o.Intermediates.AddCert(c)
@@ -115,7 +115,7 @@ func pinned(host, pin, ca string) (*tls.Config, error) {
 			if pin != "" && roots == nil {
 				return errPin
 			}
-			return proven(chain, host, roots)
+			return verifyChain(chain, host, roots)
 		},
 	}, nil
 }

@@ -8,9 +8,9 @@ import (
 	"unicode"
 )
 
-// ownNames are what parts of the fleet that are no agents call themselves at
-// the queue. An agent of that name could read the answers that are for them.
-var ownNames = []string{"coordinator", "doctor", "tranship"}
+// ownNames are what those call themselves at the queue that are no agents. An
+// agent of that name could read the answers that are for them.
+var ownNames = []string{"admin", "coordinator", "doctor", "tranship", "viewer"}
 
 // CheckAgent reports why an agent cannot be called s, or nil if it can.
 func CheckAgent(s string) error {
