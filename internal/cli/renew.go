@@ -83,7 +83,7 @@ func (k *keeper) options(cfg config.Config) bus.Options {
 }
 
 // errShutOut means that the agent is not one of the fleet any more.
-var errShutOut = errors.New("this agent was revoked")
+var errShutOut = errors.New("was revoked, or is not known to the fleet")
 
 // renew asks for a new credential and keeps it. It returns an error that is
 // errShutOut if there will be none.
@@ -131,7 +131,7 @@ func (k *keeper) begin(ctx context.Context) error {
 	}
 	switch {
 	case errors.Is(err, errShutOut):
-		return k.shutOut(err)
+		return k.shutOut()
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil:
@@ -142,9 +142,9 @@ func (k *keeper) begin(ctx context.Context) error {
 
 // shutOut says what it means to be revoked. systemd does not start an agent
 // again that ends so.
-func (k *keeper) shutOut(err error) error {
+func (k *keeper) shutOut() error {
 	id := k.identity()
-	return fail(ExitDenied, fmt.Errorf("agent %s of site %s: %w", id.Agent, id.Welcome.Site, err),
+	return fail(ExitDenied, fmt.Errorf("agent %s of site %s %w", id.Agent, id.Welcome.Site, errShutOut),
 		"if it is to come back: remove "+filepath.Join(k.dir, identityFile)+", have it invited with tranship fleet invite --site "+id.Welcome.Site+" and join again")
 }
 
@@ -162,7 +162,7 @@ func (k *keeper) run(ctx context.Context) error {
 			failed = 0
 		case errors.Is(err, errShutOut):
 			k.log.ErrorContext(ctx, "the agent was revoked and ends", "err", err)
-			return k.shutOut(err)
+			return k.shutOut()
 		case ctx.Err() == nil:
 			if failed++; failed == 1 {
 				k.log.WarnContext(ctx, "the agent's credential cannot be renewed, trying on",
