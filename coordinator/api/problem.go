@@ -32,6 +32,14 @@ const (
 	NameTaken       Code = "name_taken"
 	WrongHost       Code = "wrong_host"
 	TooManyStreams  Code = "too_many_streams"
+	NoJoining       Code = "no_joining"
+	NoInvitation    Code = "no_invitation"
+	NoInvite        Code = "no_invite"
+	KeyTaken        Code = "key_taken"
+	NoIdentity      Code = "no_identity"
+	ClockSkew       Code = "clock_skew"
+	NotShutOut      Code = "not_shut_out"
+	NoAgent         Code = "no_agent"
 	Unavailable     Code = "unavailable"
 	Internal        Code = "internal"
 )
@@ -65,6 +73,14 @@ func Codes() []CodeInfo {
 		{NameTaken, http.StatusConflict, "The name is taken", "Choose another name, or revoke what bears it first."},
 		{WrongHost, http.StatusMisdirectedRequest, "The server does not go by this name", "Reach it as localhost, by its address or at http.url; a proxy in front must send one of these as Host."},
 		{TooManyStreams, http.StatusServiceUnavailable, "Too many live streams are open", "Close a page or a watch, or try again later."},
+		{NoJoining, http.StatusConflict, "Agents cannot join by invitation here", "With an embedded NATS server set nats.auth to keys; with others set nats.account and nats.signing_key, which tranship fleet keys makes."},
+		{NoInvitation, http.StatusForbidden, "The invitation is not one that counts", "Invitations work once and for a short time: tranship fleet invite makes a new one."},
+		{NoInvite, http.StatusNotFound, "There is no such open invitation", "tranship fleet invites lists those that may still be used."},
+		{KeyTaken, http.StatusConflict, "The key is that of another agent, or of one that was revoked", "Remove the agent's identity.json, so that it makes a new key. The invitation may still be used."},
+		{NoIdentity, http.StatusForbidden, "This agent is not one of the fleet, or not any more", "If it should be, invite it again with tranship fleet invite."},
+		{ClockSkew, http.StatusUnprocessableEntity, "The clocks of the agent and the coordinator differ by more than 5 minutes", "Set the clock of the machine that is wrong; have it kept right by NTP."},
+		{NotShutOut, http.StatusBadGateway, "The agent is revoked, but the servers were not told", "Set nats.system_credentials, by which a coordinator tells them; or stop the agent, or revoke its key at the servers."},
+		{NoAgent, http.StatusNotFound, "There is no such agent", "tranship fleet ls lists them. One that has no identity of its own connects by credentials of NATS: revoke these there."},
 		{Unavailable, http.StatusServiceUnavailable, "The ledger or the queue cannot be used now", "Try again shortly; /readyz says which part is failing, the coordinator's log says why."},
 		{Internal, http.StatusInternalServerError, "Something went wrong inside the server", "The coordinator's log has the reason beside this request id."},
 	}

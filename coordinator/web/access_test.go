@@ -143,7 +143,7 @@ func (g *guarded) cookie() string { return "tranship-" + g.base[strings.LastInde
 func TestWhatIsOpen(t *testing.T) {
 	t.Parallel()
 	want := []string{"GET /assets/{name}", "GET /healthz", "GET /login", "GET /openapi.json", "GET /openapi.yaml", "GET /problems",
-		"GET /readyz", "GET /version", "POST /login", "POST /logout"}
+		"GET /readyz", "GET /version", "POST /login", "POST /logout", "POST /v1/join", "POST /v1/renew"}
 	var got []string
 	for _, rt := range newSite(Deps{Ledger: newFake(), Commander: newFake()}).routes() {
 		if rt.need == everybody {

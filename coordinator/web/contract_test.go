@@ -18,7 +18,7 @@ import (
 func TestRoutesAreDescribed(t *testing.T) {
 	t.Parallel()
 	var served, described []string
-	for _, rt := range newSite(Deps{Ledger: newFake(), Commander: newFake()}).apiRoutes() {
+	for _, rt := range newSite(Deps{Ledger: newFake(), Commander: newFake(), Roster: &fakeRoster{}}).apiRoutes() {
 		served = append(served, rt.method+" "+rt.pattern)
 	}
 	for path, item := range spec(t).Paths.Map() {
@@ -130,6 +130,7 @@ func TestContract(t *testing.T) {
 		t.Errorf("canceled job is %s", j.State)
 	}
 	useEvidence(t, b)
+	useRoster(t, b)
 	useTokens(t, b)
 	_, err = c.Version(ctx)
 	must("version", err)

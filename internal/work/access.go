@@ -116,11 +116,14 @@ type Joining struct {
 
 // A Welcome is all that an agent which has joined needs to find the queue.
 type Welcome struct {
-	Agent   string    `json:"agent"`
-	Site    string    `json:"site"`
-	NATS    string    `json:"nats"`         // URLs of the servers, comma separated
-	CA      string    `json:"ca,omitempty"` // PEM of whom the servers' certificates come from; empty: the system's
-	Domain  string    `json:"domain"`       // of JetStream
-	JWT     string    `json:"jwt"`          // signed for the agent's key; says what it may do
-	Expires time.Time `json:"expires"`      // when the JWT does; the agent asks for a new one long before
+	Agent  string `json:"agent"`
+	Site   string `json:"site"`
+	NATS   string `json:"nats"`         // URLs of the servers, comma separated
+	CA     string `json:"ca,omitempty"` // PEM of whom the servers' certificates come from; empty: the system's
+	Domain string `json:"domain"`       // of JetStream
+	JWT    string `json:"jwt"`          // signed for the agent's key; says what it may do
+	// ServerCA is PEM of whom the coordinator's own certificate comes from;
+	// empty: the system's, or whom the invitation pinned.
+	ServerCA string    `json:"server_ca,omitempty"`
+	Expires  time.Time `json:"expires"` // when the JWT does; the agent asks for a new one long before
 }
