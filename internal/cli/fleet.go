@@ -13,6 +13,7 @@ func (p *program) fleetCommand() *cobra.Command {
 	cmd := group("fleet", "Look at the agents",
 		`Agents of the coordinator that --server or `+serverVariable+` names.`)
 	cmd.AddCommand(p.fleetListCommand())
+	cmd.AddCommand(p.fleetKeysCommand())
 	return cmd
 }
 
