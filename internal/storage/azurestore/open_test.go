@@ -35,7 +35,7 @@ func TestOpenRefuses(t *testing.T) {
 			for name, value := range tt.env {
 				t.Setenv(name, value)
 			}
-			_, err := storage.Drivers{"azblob": Open}.Open(t.Context(), tt.raw)
+			_, err := storage.Drivers{"azblob": Open}.Open(t.Context(), tt.raw, storage.Credentials{})
 			if !storage.Is(err, work.Invalid) || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "hush") {
 				t.Errorf("Open = %v, want it refused for %q, without the secret", err, tt.want)
 			}
@@ -91,7 +91,7 @@ func TestOpenerLeavesURLAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Open(t.Context(), u)
+	s, err := Open(t.Context(), u, storage.Credentials{})
 	if err != nil {
 		t.Fatal(err)
 	}

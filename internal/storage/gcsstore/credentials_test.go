@@ -100,7 +100,7 @@ func TestToken(t *testing.T) {
 
 func TestNoCredentials(t *testing.T) {
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", filepath.Join(t.TempDir(), "none.json"))
-	_, err := openAt(t.Context(), &url.URL{Scheme: "gs", Host: "bucket"}, "")
+	_, err := openAt(t.Context(), &url.URL{Scheme: "gs", Host: "bucket"}, storage.Credentials{}, "")
 	if e := wantFault(t, "Open", err, work.Denied); e.Hint != hintCredentials {
 		t.Errorf("Open = %v, want a hint", e)
 	}
