@@ -22,6 +22,7 @@ func (a *Agent) Presence() work.Presence {
 		Items: a.inHand(), Streams: int(a.busy.Load()), Limit: a.cfg.Streams,
 		Objects: a.objects.Load(), Bytes: a.bytes.Load(), Rate: float64(a.rate.Load()),
 		Moving: *a.moving.Load(),
+		Stores: a.stores.opener.Known.Names(),
 	}
 	if a.leaving.Load() {
 		p.State = "draining"
@@ -81,7 +82,7 @@ func (a *Agent) serve(ctx context.Context) {
 		err := a.bus.Serve(ctx, bus.ServiceOptions{
 			Agent: a.cfg.Name, Site: a.cfg.Site, Version: a.version, Host: a.host,
 			Stats: func() any { return a.Presence() }, Drain: a.Drain,
-			Examine: func(ctx context.Context, c work.StoreCheck) []work.Check { return Examine(ctx, a.stores.drivers, c) },
+			Examine: func(ctx context.Context, c work.StoreCheck) []work.Check { return Examine(ctx, a.stores.opener, c) },
 		})
 		if ctx.Err() == nil {
 			a.log.WarnContext(ctx, "agent is no service", "err", err)

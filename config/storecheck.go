@@ -18,7 +18,7 @@ import (
 var credentials = map[string]map[string]bool{
 	"s3": {"access_key_id": true, "secret_access_key": true, "session_token": true, "profile": false, "anonymous": false},
 	"gs": {"credentials_json": true, "anonymous": false},
-	"azblob": {"account": false, "account_key": true, "sas": true, "connection_string": true,
+	"azblob": {"account_key": true, "sas": true, "connection_string": true,
 		"tenant_id": false, "client_id": false, "client_secret": true},
 	"file": {},
 	"mem":  {},
@@ -102,9 +102,9 @@ func (st Store) checkCredentials(scheme string) error {
 				hint = "did you mean " + near + "?"
 			}
 			errs = append(errs, fmt.Errorf("%s: unknown for %s://; %s", key, scheme, hint))
-		case secret || isReference(value):
-			errs = append(errs, keyed(key, checkReference(value)))
-		case value == "":
+		case secret:
+			errs = append(errs, keyed(key, CheckSource(value)))
+		default:
 			errs = append(errs, keyed(key, notEmpty(value)))
 		}
 	}
@@ -113,9 +113,8 @@ func (st Store) checkCredentials(scheme string) error {
 
 // together are credentials that are nothing without others.
 var together = map[string][][2]string{
-	"s3": {{"access_key_id", "secret_access_key"}, {"secret_access_key", "access_key_id"}, {"session_token", "access_key_id"}},
-	"azblob": {{"account_key", "account"}, {"sas", "account"}, {"client_secret", "client_id"},
-		{"client_secret", "tenant_id"}, {"tenant_id", "client_secret"}},
+	"s3":     {{"access_key_id", "secret_access_key"}, {"secret_access_key", "access_key_id"}, {"session_token", "access_key_id"}},
+	"azblob": {{"client_secret", "client_id"}, {"client_secret", "tenant_id"}, {"tenant_id", "client_secret"}},
 }
 
 // alternatives are credentials of which one is enough, and two leave open which

@@ -3,7 +3,6 @@ package azurestore
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"net/url"
 	"os"
 	"strings"
@@ -34,19 +33,16 @@ func identify(c storage.Credentials, q url.Values) (identity, error) {
 	if c.IsZero() {
 		return fromEnvironment(account), nil
 	}
-	if err := c.Check("account", "account_key", "sas", "connection_string", "tenant_id", "client_id", "client_secret"); err != nil {
+	if err := c.Check("account_key", "sas", "connection_string", "tenant_id", "client_id", "client_secret"); err != nil {
 		return identity{}, err
 	}
 	who := identity{
-		given: true, account: cmp.Or(c.Get("account"), account), key: c.Get("account_key"),
+		given: true, account: cmp.Or(account, azureblob.NewDefaultServiceURLOptions().AccountName), key: c.Get("account_key"),
 		token: strings.TrimPrefix(c.Get("sas"), "?"), text: c.Get("connection_string"),
 		tenant: c.Get("tenant_id"), client: c.Get("client_id"), secret: c.Get("client_secret"),
 	}
-	if account != "" && who.account != account {
-		return identity{}, fmt.Errorf("the URL names the account %s, the credentials %s", account, who.account)
-	}
 	if who.account == "" && who.text == "" {
-		return identity{}, errors.New("no account: name it beside the credentials, or as storage_account")
+		return identity{}, errors.New("no account: add ?storage_account=… to the URL")
 	}
 	return who, nil
 }

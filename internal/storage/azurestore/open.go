@@ -1,7 +1,6 @@
 package azurestore
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,7 +52,7 @@ func openStore(ctx context.Context, u *url.URL, creds storage.Credentials) (*Sto
 		return nil, err
 	}
 	s := &Store{prefix: prefix}
-	opener := azureblob.URLOpener{ServiceURLOptions: service(who, q)}
+	opener := azureblob.URLOpener{ServiceURLOptions: service(q)}
 	opener.MakeClient = func(service azureblob.ServiceURL, name azureblob.ContainerName) (*container.Client, error) {
 		return s.connect(string(service), string(name), who, q)
 	}
@@ -71,13 +70,13 @@ func openStore(ctx context.Context, u *url.URL, creds storage.Credentials) (*Sto
 	return s, nil
 }
 
-// service returns what the environment says of the service, and who of the
-// account. The SAS token is left out: connect decides whether it may be sent.
-func service(who identity, q url.Values) azureblob.ServiceURLOptions {
+// service returns what the environment says of the service. The SAS token is
+// left out: connect decides whether it may be sent.
+func service(q url.Values) azureblob.ServiceURLOptions {
 	o := *azureblob.NewDefaultServiceURLOptions()
 	o.SASToken = ""
-	if who.given || o.AccountName == "" {
-		o.AccountName = cmp.Or(who.account, o.AccountName, q.Get("storage_account"))
+	if o.AccountName == "" {
+		o.AccountName = q.Get("storage_account")
 	}
 	return o
 }
