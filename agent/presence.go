@@ -23,6 +23,7 @@ func (a *Agent) Presence() work.Presence {
 		Objects: a.objects.Load(), Bytes: a.bytes.Load(), Rate: float64(a.rate.Load()),
 		Moving: *a.moving.Load(),
 		Stores: a.stores.opener.Known.Names(),
+		Labels: a.cfg.Labels,
 	}
 	if a.leaving.Load() {
 		p.State = "draining"
