@@ -11,9 +11,6 @@ import (
 	"github.com/tranship/tranship/internal/work"
 )
 
-// StoreScheme is that of URLs that name a store of the configuration.
-const StoreScheme = "store"
-
 // ErrNoStore means that a URL names a store that the configuration does not
 // know, or does not know where to find; ask with errors.Is.
 var ErrNoStore = errors.New("this configuration does not know the store")
@@ -45,7 +42,7 @@ func (s Stores) Site(raw string) string {
 	if err != nil {
 		return ""
 	}
-	if u.Scheme == StoreScheme {
+	if u.Scheme == work.StoreScheme {
 		return s[u.Host].Site
 	}
 	name, _ := s.match(u, func(Store) bool { return true })
@@ -61,7 +58,7 @@ func (s Stores) Resolve(raw string) (Place, error) {
 	if err != nil {
 		return Place{URL: raw}, nil // whoever opens it says what is wrong
 	}
-	if u.Scheme == StoreScheme {
+	if u.Scheme == work.StoreScheme {
 		return s.named(u)
 	}
 	name, ok := s.match(u, func(st Store) bool { return !st.strange(u) })
