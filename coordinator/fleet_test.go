@@ -275,7 +275,7 @@ var storeNumber atomic.Int64
 
 func (b *bundle) open(raw string) storage.Store {
 	b.t.Helper()
-	s, err := b.stores.Open(b.t.Context(), raw)
+	s, err := b.stores.Open(b.t.Context(), raw, storage.Credentials{})
 	if err != nil {
 		b.t.Fatal(err)
 	}
