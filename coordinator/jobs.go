@@ -44,12 +44,11 @@ func siteOf(stores config.Stores, nj work.NewJob) (string, error) {
 		if site != "" {
 			return site, nil
 		}
-		entry := "one with it under match"
+		entry := "add an entry to stores that matches it and has a site"
 		if name := work.StoreName(url); name != "" {
-			entry = name
+			entry = "give stores." + name + " a site"
 		}
-		return "", fmt.Errorf("%w: the coordinator's configuration has no site for its %s: under stores, give %s a site, or name the site itself",
-			work.ErrSite, what, entry)
+		return "", fmt.Errorf("%w: the coordinator's configuration has no site for its %s; %s, or name the site itself", work.ErrSite, what, entry)
 	}
 	switch nj.Site {
 	case work.AtSource:

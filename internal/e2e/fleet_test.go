@@ -131,7 +131,7 @@ http:
   listen: %s
 coordinator:
   reconcile: 3s
-`+f.stores, filepath.Join(f.dir, name), f.timeout, nats, f.lease, page))
+%s`, filepath.Join(f.dir, name), f.timeout, nats, f.lease, page, f.stores))
 	return conf
 }
 
