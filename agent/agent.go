@@ -25,6 +25,7 @@ import (
 type Deps struct {
 	Bus     *bus.Bus
 	Stores  storage.Drivers
+	Known   config.Stores         // what the configuration says of stores
 	Log     *slog.Logger          // nil: silent
 	Metrics prometheus.Registerer // nil: none
 	Version string
@@ -115,7 +116,7 @@ func New(cfg config.Agent, d Deps) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, bus: d.Bus, log: d.Log.With("agent", cfg.Name), version: d.Version,
 		host: host, ackWait: d.Bus.AckWait, wait: waitLimit, rest: pausedAgain, started: time.Now(),
-		stores:  &stores{drivers: d.Stores, lanes: ways, open: map[string]*end{}},
+		stores:  &stores{opener: Opener{Drivers: d.Stores, Known: d.Known}, lanes: ways, open: map[string]*end{}},
 		lanes:   ways,
 		carrier: &carrier{sizes: usualSizes, budget: newBudget(int64(cfg.Memory)), streams: semaphore.NewWeighted(int64(cfg.Streams))},
 		scans:   semaphore.NewWeighted(int64(max(1, cfg.Streams/scansPerStreams))),

@@ -63,7 +63,7 @@ func fileStore(t testing.TB) storage.Store {
 
 func fileStoreAt(t testing.TB, dir string) storage.Store {
 	t.Helper()
-	s, err := filestore.Opener([]string{dir})(testContext(t), &url.URL{Scheme: "file", Path: dir})
+	s, err := filestore.Opener([]string{dir})(testContext(t), &url.URL{Scheme: "file", Path: dir}, storage.Credentials{})
 	if err != nil {
 		t.Fatal(err)
 	}

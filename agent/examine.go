@@ -17,9 +17,9 @@ import (
 // c.Write is set, as its target: whether it answers, and may be listed, read,
 // written and cleared. Of what it writes it removes everything again. What does
 // not work is a failing check, and what follows from it is left out.
-func Examine(ctx context.Context, drivers storage.Drivers, c work.StoreCheck) []work.Check {
+func Examine(ctx context.Context, opener Opener, c work.StoreCheck) []work.Check {
 	e := &examination{url: c.Store}
-	store, err := drivers.Open(ctx, c.Store)
+	store, err := opener.Open(ctx, c.Store)
 	if err != nil {
 		e.failed("open", err)
 		return e.found

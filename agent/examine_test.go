@@ -20,7 +20,7 @@ func TestExamine(t *testing.T) {
 		t.Helper()
 		mem := memstore.New()
 		put(t, mem, "a", []byte("content"))
-		drivers := storage.Drivers{"x": func(context.Context, *url.URL) (storage.Store, error) {
+		drivers := storage.Drivers{"x": func(context.Context, *url.URL, storage.Credentials) (storage.Store, error) {
 			return storagetest.Faulty(mem, storagetest.Faults{Script: func(c storagetest.Call) storagetest.Kind {
 				if c.Op == op {
 					return kind
@@ -28,7 +28,7 @@ func TestExamine(t *testing.T) {
 				return ""
 			}}), nil
 		}}
-		for _, c := range Examine(testContext(t), drivers, work.StoreCheck{Store: "x://y/", Write: write}) {
+		for _, c := range Examine(testContext(t), Opener{Drivers: drivers}, work.StoreCheck{Store: "x://y/", Write: write}) {
 			if c.State == work.CheckOK {
 				continue
 			}
@@ -71,7 +71,7 @@ func TestExamine(t *testing.T) {
 			}
 		})
 	}
-	found := Examine(t.Context(), storage.Drivers{}, work.StoreCheck{Store: "ftp://nowhere/"})
+	found := Examine(t.Context(), Opener{}, work.StoreCheck{Store: "ftp://nowhere/"})
 	if len(found) != 1 || found[0].What != "open" || found[0].State != work.CheckFailing || found[0].Advice == "" {
 		t.Errorf("of a store that nobody knows: %+v", found)
 	}

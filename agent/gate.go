@@ -48,7 +48,7 @@ type gate struct {
 	mu     sync.Mutex
 	pause  time.Duration // what was waited for last
 	until  time.Time
-	broken *storage.Error // why nothing at all will work: expired or unreachable; nil: it only asked to slow down
+	broken *storage.Error // why nothing at all will work: expired, unreachable or unequipped; nil: it only asked to slow down
 	single bool           // until stands for one request that was let in, not for a pause
 }
 
@@ -109,8 +109,8 @@ func (g *gate) throttled(after time.Duration) {
 	}
 }
 
-// broke notes that nothing works: the credentials have expired, or nobody
-// answers.
+// broke notes that nothing works: the credentials have expired or are not there,
+// or nobody answers.
 func (g *gate) broke(err *storage.Error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -127,6 +127,15 @@ func (g *gate) broke(err *storage.Error) {
 	}
 	g.pause = min(max(2*g.pause, first), last)
 	g.until, g.broken, g.single = now.Add(g.pause), err, false
+}
+
+// equipped notes that the agent has what the store is opened with.
+func (g *gate) equipped() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.broken != nil && g.broken.Unequipped {
+		g.pause, g.broken = 0, nil
+	}
 }
 
 // fine notes that the store served a request. While nothing works that may have
@@ -155,7 +164,7 @@ func (g *gate) fine() {
 // to be asked.
 func refusal(err error) bool {
 	var e *storage.Error
-	return errors.As(err, &e) && (e.Fault == work.Throttled || e.Expired || e.Unreachable)
+	return errors.As(err, &e) && (e.Fault == work.Throttled || e.Expired || e.Unreachable || e.Unequipped)
 }
 
 // forbidden reports whether a store can be asked but will not do this.
@@ -174,7 +183,11 @@ func (e *end) note(err error) error {
 		stranger := *s
 		stranger.Unreachable = false
 		return &stranger
-	case s.Expired, s.Unreachable:
+	case e.renewed(s):
+		outdated := *s
+		outdated.Expired = true
+		return &outdated
+	case s.Expired, s.Unreachable, s.Unequipped:
 		e.gate.broke(s)
 	case s.Fault == work.Throttled:
 		if e.throttles != nil {
@@ -188,9 +201,10 @@ func (e *end) note(err error) error {
 	return err
 }
 
+// shut reports whether nobody may ask the store now.
 func (e *end) shut() bool {
 	rest, _ := e.gate.rest()
-	return rest > 0
+	return rest > 0 || e.stale.Load()
 }
 
 // A turn is the patience of one object or listing with stores that refuse.
@@ -207,6 +221,9 @@ func (t *turn) served() { t.since.Store(0) }
 func (t *turn) wait(ctx context.Context, c *carrier, f *flight, ends ...*end) error {
 	for _, e := range ends {
 		for {
+			if e.stale.Load() {
+				return errRefused
+			}
 			rest, broken := e.gate.enter()
 			if rest == 0 {
 				break

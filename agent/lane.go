@@ -105,11 +105,10 @@ func newLanes(streams int, memory int64) *lanes {
 	return &lanes{fixed: streams, most: mostStreams(memory), all: map[[2]string]*lane{}, buckets: map[string]*bucket{}}
 }
 
-// bucket returns what is known of a store's bucket.
-func (s *lanes) bucket(url string) *bucket {
+// bucket returns what is known of a bucket.
+func (s *lanes) bucket(name string) *bucket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	name := bucketOf(url)
 	b := s.buckets[name]
 	if b == nil {
 		b = &bucket{name: name}

@@ -69,12 +69,12 @@ func TestStoreThatIsAwayWhenItIsOpened(t *testing.T) {
 	var there atomic.Bool
 	r.prepare = func(a *Agent) {
 		a.rest = 100 * time.Millisecond
-		a.stores.drivers = storage.Drivers{"test": func(ctx context.Context, u *url.URL) (storage.Store, error) {
+		a.stores.opener.Drivers = storage.Drivers{"test": func(ctx context.Context, u *url.URL, c storage.Credentials) (storage.Store, error) {
 			tries.Add(1)
 			if !there.Load() {
 				return nil, unreachable()
 			}
-			return r.open(ctx, u)
+			return r.open(ctx, u, c)
 		}}
 	}
 	list := objects(t, r.src, 2, 100)

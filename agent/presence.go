@@ -22,6 +22,7 @@ func (a *Agent) Presence() work.Presence {
 		Items: a.inHand(), Streams: int(a.busy.Load()), Limit: min(a.cfg.Streams, a.lanes.streams()),
 		Objects: a.objects.Load(), Bytes: a.bytes.Load(), Rate: float64(a.rate.Load()),
 		Moving: *a.moving.Load(), Tuning: a.lanes.tuning(),
+		Stores: a.stores.opener.Known.Names(),
 		Labels: a.cfg.Labels,
 	}
 	if a.leaving.Load() {
@@ -82,7 +83,7 @@ func (a *Agent) serve(ctx context.Context) {
 		err := a.bus.Serve(ctx, bus.ServiceOptions{
 			Agent: a.cfg.Name, Site: a.cfg.Site, Version: a.version, Host: a.host,
 			Stats: func() any { return a.Presence() }, Drain: a.Drain,
-			Examine: func(ctx context.Context, c work.StoreCheck) []work.Check { return Examine(ctx, a.stores.drivers, c) },
+			Examine: func(ctx context.Context, c work.StoreCheck) []work.Check { return Examine(ctx, a.stores.opener, c) },
 		})
 		if ctx.Err() == nil {
 			a.log.WarnContext(ctx, "agent is no service", "err", err)

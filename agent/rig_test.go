@@ -93,7 +93,7 @@ func (r *rig) connect(name string) *bus.Bus {
 }
 
 // open is the opener of test://.
-func (r *rig) open(_ context.Context, u *url.URL) (storage.Store, error) {
+func (r *rig) open(_ context.Context, u *url.URL, _ storage.Credentials) (storage.Store, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s, ok := r.stores[u.Host]; ok {

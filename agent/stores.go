@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tranship/tranship/config"
 	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/work"
 )
@@ -27,10 +28,10 @@ const (
 // An end is an open store, shared by all items that name it.
 type end struct {
 	storage.Store
-	url       string
+	url       string  // as jobs name it
+	bucket    *bucket // that it comes to
 	gate      gate
 	throttles prometheus.Counter // how often it asked to slow down; may be nil
-	bucket    *bucket
 	facts     facts
 
 	reached atomic.Bool  // it has served a request, of any agent's
@@ -41,6 +42,12 @@ type end struct {
 	// names are the storage.Algos that it named of the last object that it was
 	// sent without any.
 	names atomic.Uint32
+
+	// How it was opened; see renewed.
+	opener Opener
+	place  config.Place
+	with   storage.Credentials
+	stale  atomic.Bool
 
 	// mu is held while the store is being opened.
 	mu sync.Mutex
@@ -53,7 +60,7 @@ type end struct {
 
 // stores opens each store once and closes those long unused.
 type stores struct {
-	drivers   storage.Drivers
+	opener    Opener
 	lanes     *lanes
 	throttles *prometheus.CounterVec // by bucket; may be nil
 
@@ -73,7 +80,7 @@ type pair struct {
 
 // pair opens the two ends of an item. Every pair must be released.
 func (s *stores) pair(ctx context.Context, it work.Item) (pair, error) {
-	if err := apart(it.Source, it.Target); err != nil {
+	if err := s.apart(it); err != nil {
 		return pair{}, &storage.Error{Op: "open", Store: it.Target, Fault: work.Invalid, Err: err}
 	}
 	src, err := s.end(ctx, it.Source, met(it))
@@ -98,17 +105,10 @@ func (s *stores) pair(ctx context.Context, it work.Item) (pair, error) {
 // end returns the open store, opening it if need be; met says that it has been
 // reached before, by whomever. A failure is not kept: the next item tries again.
 func (s *stores) end(ctx context.Context, raw string, met bool) (*end, error) {
-	s.mu.Lock()
-	e := s.open[raw]
-	if e == nil {
-		e = &end{url: raw, bucket: s.lanes.bucket(raw), refused: map[string]*atomic.Int32{}}
-		if s.throttles != nil {
-			e.throttles = s.throttles.WithLabelValues(bucketOf(raw))
-		}
-		s.open[raw] = e
+	e, err := s.find(raw)
+	if err != nil {
+		return nil, err
 	}
-	e.refs++
-	s.mu.Unlock()
 	if met {
 		e.reached.Store(true)
 	}
@@ -120,16 +120,62 @@ func (s *stores) end(ctx context.Context, raw string, met bool) (*end, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	st, err := s.drivers.Open(ctx, raw)
-	if err != nil {
+	if err := e.connect(ctx); err != nil {
 		if err = e.note(err); refusal(err) {
 			err = fmt.Errorf("%w: %w", errRefused, err)
 		}
 		s.release(e)
 		return nil, err
 	}
-	e.Store = st
 	return e, nil
+}
+
+// find returns the end that raw names, in use by one more. One whose
+// credentials have been replaced makes way for another.
+func (s *stores) find(raw string) (*end, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.open[raw]
+	if e != nil && !e.stale.Load() {
+		e.refs++
+		return e, nil
+	}
+	next := &end{url: raw, opener: s.opener, refs: 1, refused: map[string]*atomic.Int32{}}
+	var err error
+	if next.place, err = s.opener.resolve(raw); storage.Is(err, work.Invalid) {
+		return nil, err
+	}
+	at := next.place.URL
+	if err != nil {
+		at = raw
+	}
+	next.bucket = s.lanes.bucket(bucketOf(at))
+	if s.throttles != nil {
+		next.throttles = s.throttles.WithLabelValues(next.bucket.name)
+	}
+	if e != nil {
+		next.reached.Store(e.reached.Load())
+		if e.refs == 0 {
+			_ = e.close() // nothing was pending on it
+		}
+	}
+	s.open[raw] = next
+	return next, nil
+}
+
+// connect opens the end's store.
+func (e *end) connect(ctx context.Context) error {
+	if _, err := e.opener.resolve(e.url); err != nil {
+		return err
+	}
+	var err error
+	if e.with, err = e.opener.credentials(e.url, e.place); err != nil {
+		return err
+	}
+	if e.Store, err = e.opener.Drivers.Open(ctx, e.place.URL, e.with); err == nil {
+		e.gate.equipped()
+	}
+	return err
 }
 
 // release ends one use of each end. Those unused for longest are closed when
@@ -140,6 +186,9 @@ func (s *stores) release(ends ...*end) {
 	for _, e := range ends {
 		e.refs--
 		e.used = time.Now()
+		if e.refs == 0 && s.open[e.url] != e {
+			defer e.close() // another has taken its place
+		}
 	}
 	for _, e := range s.open {
 		if e.refs == 0 {
@@ -182,6 +231,17 @@ func (s *stores) close() error {
 	return errors.Join(errs...)
 }
 
+// apart reports why the stores of an item may not be the ends of one job,
+// whatever names they go by. What a name cannot be found for, opening it says.
+func (s *stores) apart(it work.Item) error {
+	src, serr := s.opener.resolve(it.Source)
+	dst, derr := s.opener.resolve(it.Target)
+	if serr != nil || derr != nil {
+		return nil
+	}
+	return apart(src.URL, dst.URL)
+}
+
 // apart reports why two stores may not be the ends of one job: because one
 // holds the other, so that the job would copy what it has just written, or
 // overwrite what it has yet to read.
@@ -203,6 +263,8 @@ func apart(source, target string) error {
 		return fmt.Errorf("target: %w", err)
 	}
 	switch {
+	case accountsDiffer(src, dst):
+		return nil
 	case a == b:
 		return errors.New("source and target are the same")
 	case strings.HasPrefix(b, a):
@@ -223,5 +285,21 @@ func place(u *url.URL) (string, error) {
 	if u.Scheme == "file" {
 		prefix = strings.TrimSuffix(path.Clean("/"+prefix), "/") + "/"
 	}
-	return u.Scheme + "\x00" + u.Host + "\x00" + u.Query().Get("endpoint") + "\x00" + prefix, nil
+	return u.Scheme + "\x00" + u.Host + "\x00" + endpointOf(u) + "\x00" + prefix, nil
+}
+
+// endpointOf returns the endpoint that a URL names, in one spelling.
+func endpointOf(u *url.URL) string {
+	text := strings.ToLower(u.Query().Get("endpoint"))
+	if _, rest, ok := strings.Cut(text, "://"); ok {
+		text = rest
+	}
+	return strings.TrimRight(text, "/")
+}
+
+// accountsDiffer reports whether two containers of one name belong to accounts
+// that are known to be two.
+func accountsDiffer(src, dst *url.URL) bool {
+	a, b := src.Query().Get("storage_account"), dst.Query().Get("storage_account")
+	return src.Scheme == "azblob" && a != "" && b != "" && a != b
 }

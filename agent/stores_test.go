@@ -58,14 +58,14 @@ func TestStoresAreSharedAndClosed(t *testing.T) {
 	t.Parallel()
 	var open, opened atomic.Int64
 	var broken atomic.Bool
-	s := &stores{lanes: newLanes(0, 1<<20), open: map[string]*end{}, drivers: storage.Drivers{"x": func(context.Context, *url.URL) (storage.Store, error) {
+	s := &stores{lanes: newLanes(0, 1<<20), open: map[string]*end{}, opener: Opener{Drivers: storage.Drivers{"x": func(context.Context, *url.URL, storage.Credentials) (storage.Store, error) {
 		if broken.Load() {
 			return nil, errors.New("injected")
 		}
 		opened.Add(1)
 		open.Add(1)
 		return counted{memstore.New(), &open}, nil
-	}}}
+	}}}}
 	ctx := testContext(t)
 	it := func(i int) work.Item { return work.Item{Source: fmt.Sprintf("x://src%d/", i), Target: "x://dst/"} }
 

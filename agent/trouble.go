@@ -24,6 +24,8 @@ func (g *gate) trouble(store string) string {
 		return ""
 	case g.broken.Unreachable:
 		return fmt.Sprintf("%s cannot be reached: %s", store, textOf(g.broken))
+	case g.broken.Unequipped:
+		return textOf(g.broken)
 	}
 	return fmt.Sprintf("the credentials for %s have expired; renew them: %s", store, textOf(g.broken))
 }
@@ -43,8 +45,8 @@ func (s *stores) gates() map[string]bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	closed := map[string]bool{}
-	for raw, e := range s.open {
-		closed[bucketOf(raw)] = closed[bucketOf(raw)] || e.shut()
+	for _, e := range s.open {
+		closed[e.bucket.name] = closed[e.bucket.name] || e.shut()
 	}
 	return closed
 }

@@ -32,8 +32,8 @@ type Config struct {
 	Agent       Agent       `yaml:"agent"`
 
 	// Stores are named stores, and what the fleet knows of those that URLs name.
-	Stores map[string]Store `yaml:"stores"`
-	Notify Notify           `yaml:"notify"`
+	Stores Stores `yaml:"stores"`
+	Notify Notify `yaml:"notify"`
 }
 
 // Log says what is written to standard error.
@@ -228,7 +228,7 @@ func Default() Config {
 			Stall:  Duration(3 * time.Minute),
 			Roots:  []string{"/"},
 		},
-		Stores: map[string]Store{},
+		Stores: Stores{},
 		Notify: Notify{FailureRate: 0.05, Webhooks: []Webhook{}, SMTP: SMTP{TLS: "starttls"}, Mails: []Mail{}},
 	}
 }

@@ -92,7 +92,7 @@ func postgresCPU(tb testing.TB) time.Duration {
 // written to it.
 type nullStore struct{ objects int }
 
-func openNull(_ context.Context, u *url.URL) (storage.Store, error) {
+func openNull(_ context.Context, u *url.URL, _ storage.Credentials) (storage.Store, error) {
 	n := 0
 	if s := u.Query().Get("objects"); s != "" {
 		var err error

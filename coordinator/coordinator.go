@@ -25,6 +25,7 @@ import (
 type Deps struct {
 	Ledger  *ledger.Ledger
 	Bus     *bus.Bus
+	Stores  config.Stores        // where stores are
 	Log     *slog.Logger         // nil: silent
 	Metrics *prometheus.Registry // nil: the coordinator's alone
 	Version string
@@ -45,6 +46,7 @@ type Coordinator struct {
 	http      config.HTTP
 	ledger    *ledger.Ledger
 	bus       *bus.Bus
+	stores    config.Stores
 	log       *slog.Logger
 	registry  *prometheus.Registry
 	metrics   *metrics
@@ -75,7 +77,7 @@ func New(cfg config.Coordinator, d Deps) *Coordinator {
 		d.Metrics = prometheus.NewRegistry()
 	}
 	c := &Coordinator{
-		cfg: cfg, http: d.HTTP, ledger: d.Ledger, bus: d.Bus, log: d.Log, registry: d.Metrics, version: d.Version, began: time.Now(),
+		cfg: cfg, http: d.HTTP, ledger: d.Ledger, bus: d.Bus, stores: d.Stores, log: d.Log, registry: d.Metrics, version: d.Version, began: time.Now(),
 		metrics:   newMetrics(d.Metrics),
 		prepared:  make(chan struct{}),
 		finishing: make(chan struct{}, 1),

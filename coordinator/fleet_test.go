@@ -81,10 +81,10 @@ func (b *bundle) restore(url string) {
 
 // openFaulty opens faulty://name/prefix: the memory store of that name, which
 // fails as the bundle's script says.
-func (b *bundle) openFaulty(ctx context.Context, u *url.URL) (storage.Store, error) {
+func (b *bundle) openFaulty(ctx context.Context, u *url.URL, c storage.Credentials) (storage.Store, error) {
 	mem := *u
 	mem.Scheme = "mem"
-	s, err := memstore.Open(ctx, &mem)
+	s, err := memstore.Open(ctx, &mem, c)
 	if err != nil {
 		return nil, err
 	}
@@ -275,7 +275,7 @@ var storeNumber atomic.Int64
 
 func (b *bundle) open(raw string) storage.Store {
 	b.t.Helper()
-	s, err := b.stores.Open(b.t.Context(), raw)
+	s, err := b.stores.Open(b.t.Context(), raw, storage.Credentials{})
 	if err != nil {
 		b.t.Fatal(err)
 	}

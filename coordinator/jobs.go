@@ -1,8 +1,11 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 
+	"github.com/tranship/tranship/config"
 	"github.com/tranship/tranship/internal/work"
 )
 
@@ -15,6 +18,10 @@ func (j jobs) CreateJob(ctx context.Context, nj work.NewJob, idem work.Idempoten
 	if err := j.c.waitForSetup(ctx); err != nil {
 		return work.Job{}, false, err
 	}
+	var err error
+	if nj.Site, err = siteOf(j.c.stores, nj); err != nil {
+		return work.Job{}, false, err
+	}
 	job, created, err := j.c.ledger.CreateJob(ctx, nj, idem)
 	if err != nil {
 		return job, false, err
@@ -25,6 +32,33 @@ func (j jobs) CreateJob(ctx context.Context, nj work.NewJob, idem work.Idempoten
 		j.changed(ctx, job, "created", job.SubmittedBy)
 	}
 	return job, created, nil
+}
+
+// siteOf returns where a job runs: at the site that it names, or that of its
+// source or its target as it asks. One that says nothing runs at its source if
+// the configuration says where that is, else at its target, else at the default
+// site. The error is a work.ErrSite.
+func siteOf(stores config.Stores, nj work.NewJob) (string, error) {
+	source, target := stores.Site(nj.Source), stores.Site(nj.Target)
+	at := func(what, url, site string) (string, error) {
+		if site != "" {
+			return site, nil
+		}
+		entry := "add an entry to stores that matches it and has a site"
+		if name := work.StoreName(url); name != "" {
+			entry = "give stores." + name + " a site"
+		}
+		return "", fmt.Errorf("%w: the coordinator's configuration has no site for its %s; %s, or name the site itself", work.ErrSite, what, entry)
+	}
+	switch nj.Site {
+	case work.AtSource:
+		return at("source", nj.Source, source)
+	case work.AtTarget:
+		return at("target", nj.Target, target)
+	case "":
+		return cmp.Or(source, target, work.DefaultSite), nil
+	}
+	return nj.Site, nil
 }
 
 // Pause holds a job.

@@ -69,8 +69,8 @@ func (b *bundle) life(ctx context.Context, name, poison string) error {
 	conn := b.connect(name)
 	ctx, end := context.WithCancel(ctx)
 	defer end()
-	a := b.newAgent(name, conn, storage.Drivers{"mem": func(ctx context.Context, u *url.URL) (storage.Store, error) {
-		s, err := b.stores["mem"](ctx, u)
+	a := b.newAgent(name, conn, storage.Drivers{"mem": func(ctx context.Context, u *url.URL, c storage.Credentials) (storage.Store, error) {
+		s, err := b.stores["mem"](ctx, u, c)
 		return deadly{Store: s, key: poison, kill: func() {
 			conn.Close() // nothing more is heard of it
 			end()

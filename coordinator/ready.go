@@ -11,6 +11,7 @@ import (
 
 	"github.com/tranship/tranship/coordinator/ledger"
 	"github.com/tranship/tranship/coordinator/web"
+	"github.com/tranship/tranship/internal/work"
 )
 
 // Handler returns the API, the status page and the metrics.
@@ -56,7 +57,7 @@ func (c *Coordinator) manned(ctx context.Context) error {
 	alive := make(map[string]bool)
 	for _, a := range agents {
 		if time.Since(a.LastSeen) < agentGone {
-			alive[a.Site] = true
+			alive[a.Site], alive[work.AnySite] = true, true
 		}
 	}
 	var empty []string

@@ -24,17 +24,20 @@ func (l *Ledger) explain(ctx context.Context, s standingJob, rule StallRule, cre
 
 // A crewman is an agent at the site of a job.
 type crewman struct {
-	Agent, State, Trouble string
-	LastSeen              time.Time
-	Here                  bool // it was heard from lately
+	Agent, Site, State, Trouble string
+	LastSeen                    time.Time
+	Here                        bool // it was heard from lately
+	Stores                      *string
 }
 
-// crewOf returns the agents of a site, those heard from lately first.
+// crewOf returns the agents that take items of a site, those heard from lately
+// first.
 func (l *Ledger) crewOf(ctx context.Context, site string, gone time.Duration) (crew []crewman, err error) {
 	const query = `
-		SELECT agent, state, trouble, last_seen AS lastseen, last_seen > now() - $2::bigint * interval '1 microsecond' AS here
+		SELECT agent, site, state, trouble, stores, last_seen AS lastseen,
+			last_seen > now() - $2::bigint * interval '1 microsecond' AS here
 		FROM agents
-		WHERE site = $1
+		WHERE site = $1 OR $1 = 'any'
 		ORDER BY last_seen DESC
 		LIMIT 1000`
 
@@ -81,30 +84,26 @@ func (l *Ledger) lastFault(ctx context.Context, s standingJob) (m mishap, err er
 // cause works out why a job stands still and what to do about it: pure, so that
 // it can be tested.
 func cause(s standingJob, rule StallRule, crew []crewman, failed mishap) (c work.StallCause, why, next string) {
-	var here, taking int
+	var there []work.Presence
 	var trouble *crewman
 	for i, a := range crew {
 		if !a.Here {
 			continue
 		}
-		here++
-		if a.State != "draining" {
-			taking++
-		}
+		there = append(there, a.presence())
 		if a.Trouble != "" && (trouble == nil || a.Agent < trouble.Agent) { // the same each time
 			trouble = &crew[i]
 		}
 	}
+	wait := work.Job{Site: s.Site, Source: s.Source, Target: s.Target}.Awaits(there)
 	switch {
 	case rule.QueueDown:
 		return work.StallQueue, "the coordinator cannot reach the queue",
 			"Look at the NATS server and at the coordinator's log. Once the queue answers, the job goes on by itself."
-	case here == 0:
-		return work.StallNoAgent, "no agent is at site " + s.Site + lastSeen(crew),
-			fmt.Sprintf("Start an agent that has site: %s in its configuration. The job goes on by itself then.", s.Site)
-	case taking == 0:
-		return work.StallNoAgent, "every agent at site " + s.Site + " is about to stop and takes nothing",
-			fmt.Sprintf("Start another agent that has site: %s in its configuration.", s.Site)
+	case wait != nil && len(there) == 0:
+		return work.StallNoAgent, wait.Why + lastSeen(crew), wait.Next
+	case wait != nil:
+		return work.StallNoAgent, wait.Why, wait.Next
 	case trouble != nil:
 		return work.StallTrouble, "agent " + trouble.Agent + " cannot work: " + trouble.Trouble,
 			"Mend the cause. The job goes on by itself then."
@@ -112,13 +111,20 @@ func cause(s standingJob, rule StallRule, crew []crewman, failed mishap) (c work
 		return work.StallFault, fmt.Sprintf("what was tried since then has to be tried again (%s): %s", failed.Fault, failed.Error),
 			fmt.Sprintf("Mend the cause. The job goes on by itself then; tranship job objects %d --open lists what waits.", s.Job)
 	case s.Others:
-		return work.StallBusy, "the agents at site " + s.Site + " are busy with other jobs",
+		return work.StallBusy, "the agents " + work.AtSite(s.Site) + " are busy with other jobs",
 			"It goes on when it is its turn. More agents at the site shorten the wait."
 	case s.Queued == 0:
 		return work.StallUnknown, "nothing of it is handed out", "Look at the coordinator's log for the reason."
 	}
-	return work.StallUnknown, "there are agents at site " + s.Site + ", and none says what becomes of the items that were handed out",
+	return work.StallUnknown, "there are agents " + work.AtSite(s.Site) + ", and none says what becomes of the items that were handed out",
 		"Look at the agents' logs for the reason. What a dead agent held is handed out again by itself."
+}
+
+// presence returns what is known of who is here.
+func (a crewman) presence() work.Presence {
+	p := work.Presence{Agent: a.Agent, Site: a.Site, State: a.State}
+	_ = telling{Stores: a.Stores}.into(&p) // what cannot be read it does not have
+	return p
 }
 
 // lastSeen says who was at a site before nobody was.

@@ -114,6 +114,8 @@ func (l *Ledger) stallsOver(ctx context.Context) (moving []work.JobID, err error
 type standingJob struct {
 	Job           work.JobID
 	Site          string
+	Source        string
+	Target        string
 	Since         time.Time
 	Ready, Queued int64
 	Others        bool // jobs of the same site have come on meanwhile
@@ -135,7 +137,7 @@ const dueItem = `
 // until it comes on, also while all that is left of it waits for another try.
 func (l *Ledger) standing(ctx context.Context, rule StallRule) (jobs []standingJob, err error) {
 	const query = `
-		SELECT j.id AS job, j.site, coalesce(j.moved_at, j.created_at) AS since, j.stalled AS known,
+		SELECT j.id AS job, j.site, j.source, j.target, coalesce(j.moved_at, j.created_at) AS since, j.stalled AS known,
 			(SELECT count(*) FROM (
 				SELECT FROM items i
 				WHERE i.job_id = j.id AND i.state = 'ready' AND i.kind <> 'abort' AND i.not_before <= now()

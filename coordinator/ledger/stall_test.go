@@ -231,14 +231,21 @@ func TestStallCauses(t *testing.T) {
 			}
 		}
 	}
-	says(rule, work.StallNoAgent, "none was ever heard from", "site: default")
+	says(rule, work.StallNoAgent, "none was ever heard from", "fleet invite --site default")
 	b.beat(work.Presence{Agent: "old"}, work.Presence{Agent: "older"})
 	b.exec(`UPDATE tranship.agents SET last_seen = last_seen - CASE agent WHEN 'old' THEN interval '1 hour' ELSE interval '2 hours' END`)
 	says(rule, work.StallNoAgent, "the last one, old, was heard from at 20")
 	b.beat(work.Presence{Agent: "leaving", State: "draining"})
-	says(rule, work.StallNoAgent, "about to stop", "Start another")
+	says(rule, work.StallNoAgent, "about to stop", "fleet invite --site default")
 	b.beat(work.Presence{Agent: "well"})
 	says(rule, work.StallUnknown, "coordinator's log")
+	b.exec(`UPDATE tranship.jobs SET source = 'store://old/'`)
+	says(rule, work.StallNoAgent, "no agent at site default knows the store old", "Add old to stores")
+	b.beat(work.Presence{Agent: "well", Stores: []string{"new", "old"}})
+	says(rule, work.StallUnknown, "coordinator's log")
+	b.exec(`UPDATE tranship.jobs SET source = 'mem://a', site = 'any'`)
+	says(rule, work.StallUnknown) // agents of other sites count, too
+	b.exec(`UPDATE tranship.jobs SET site = 'default'`)
 	it := b.claimOne()
 	says(rule, work.StallUnknown, "agents' logs")
 	b.beat(work.Presence{Agent: "sick2", Trouble: "no"}, work.Presence{Agent: "sick1", Trouble: "the credentials\x00 have expired"})

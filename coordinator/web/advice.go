@@ -82,35 +82,39 @@ func attention(failing []failure, open, ended []jobRow, agents []agentRow, now t
 	return list
 }
 
-// unmanned lists sites where running jobs wait and no agent takes work.
+// unmanned lists running jobs of which no agent takes work, those for the same
+// reason together.
 func unmanned(open []jobRow, agents []agentRow) []notice {
-	manned := map[string]bool{}
+	var alive []work.Presence
 	for _, a := range agents {
-		if a.Takes() {
-			manned[a.Site] = true
+		if !a.Silent {
+			alive = append(alive, a.Presence)
 		}
 	}
-	waiting := map[string][]jobRow{}
-	var sites []string
+	waiting := map[work.Wait][]jobRow{}
+	var reasons []work.Wait
 	for _, j := range open {
-		if j.State != work.Running || manned[j.Site] || j.Stalled != nil && j.Stalled.Cause == work.StallNoAgent {
+		if j.State != work.Running || j.Stalled != nil && j.Stalled.Cause == work.StallNoAgent {
 			continue // of a stalled one it is said below
 		}
-		if waiting[j.Site] == nil {
-			sites = append(sites, j.Site)
+		w := j.Awaits(alive)
+		if w == nil {
+			continue
 		}
-		waiting[j.Site] = append(waiting[j.Site], j)
+		if waiting[*w] == nil {
+			reasons = append(reasons, *w)
+		}
+		waiting[*w] = append(waiting[*w], j)
 	}
-	slices.Sort(sites)
+	slices.SortFunc(reasons, func(a, b work.Wait) int { return strings.Compare(a.Why, b.Why) })
 	var list []notice
-	for _, site := range sites {
-		jobs := waiting[site]
-		text := "Job " + jobs[0].ID.String() + " waits"
+	for _, w := range reasons {
+		jobs := waiting[w]
+		who := "Job " + jobs[0].ID.String() + " is waiting for an agent"
 		if len(jobs) > 1 {
-			text = jobsText(jobs) + " wait"
+			who = jobsText(jobs) + " are waiting for an agent"
 		}
-		list = append(list, notice{Bad: true, Text: fmt.Sprintf("%s: no agent takes work at site %q.", text, site),
-			Do: fmt.Sprintf("Start an agent that has site: %s in its configuration.", site), CLI: "tranship agent", Href: "/agents"})
+		list = append(list, notice{Bad: true, Text: who + ": " + clean(w.Why) + ".", Do: clean(w.Next), Href: "/agents"})
 	}
 	return list
 }

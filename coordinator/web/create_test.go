@@ -41,6 +41,12 @@ func TestCreateRefuses(t *testing.T) {
 		{"long name", `{"name":"` + strings.Repeat("x", maxName+1) + `",` + good + `}`, "/name", "longer"},
 		{"name that turns", `{"name":"\u202e",` + good + `}`, "/name", "printed"},
 		{"site", `{"site":"a.b",` + good + `}`, "/site", "1 to 40"},
+		{"site that nobody knows", `{"site":"source",` + good + `}`, "/site", "say it"},
+		{"shared access signature", `{"source":"azblob://a?sv=2024&sig=hunter2","target":"s3://b"}`, "/source", "credentials"},
+		{"signed URL in the path", `{"source":"s3://a/x%3FX-Amz-Signature=hunter2","target":"s3://b"}`, "/source", "credentials"},
+		{"password of an endpoint", `{"source":"s3://a?endpoint=https://u:hunter2@b","target":"s3://b"}`, "/source", "credentials"},
+		{"named store without a name", `{"source":"store://a.b/","target":"s3://b"}`, "/source", "1 to 40"},
+		{"named store with a parameter", `{"source":"store://a/?region=x","target":"s3://b"}`, "/source", "everything but the prefix"},
 		{"class", `{"class":"urgent",` + good + `}`, "/class", "hi, norm or lo"},
 		{"verify", `{"options":{"verify":"md6"},` + good + `}`, "/options/verify", "size, etag, checksum or readback"},
 		{"compare", `{"options":{"compare":"vibes"},` + good + `}`, "/options/compare", "content, size or none"},
@@ -113,6 +119,39 @@ func TestCreateRefusesWhole(t *testing.T) {
 	}
 	if len(b.fake.jobs) != 0 {
 		t.Errorf("%d jobs were created", len(b.fake.jobs))
+	}
+}
+
+// TestCreatedWaits asks for jobs where no agent is, and is told at once.
+func TestCreatedWaits(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	f.agents = []work.AgentRow{{Presence: work.Presence{Agent: "a", Site: "venus", State: "running"}, LastSeen: noon}}
+	b := serve(t, f)
+	for _, tt := range []struct{ site, source, why string }{
+		{"mars", "s3://a", "no agent is at site mars"},
+		{work.AnySite, "s3://a", ""},
+		{work.AnySite, "store://old/", "no agent at any site knows the store old"},
+	} {
+		_, text := b.do(t, "POST", "/v1/jobs", fmt.Sprintf(`{"source":%q,"target":"file:///c","site":%q}`, tt.source, tt.site), "Content-Type", jsonType)
+		var j api.Job
+		if err := json.Unmarshal([]byte(text), &j); err != nil || j.Site != tt.site {
+			t.Fatalf("the answer is %s", text)
+		}
+		_, text = b.do(t, "GET", "/v1/jobs/"+j.ID.String(), "")
+		var again api.Job
+		if err := json.Unmarshal([]byte(text), &again); err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range []*work.Wait{j.Waiting, again.Waiting} {
+			if (w != nil) != (tt.why != "") || w != nil && (w.Why != tt.why || w.Next == "") {
+				t.Errorf("at %s from %s it waits because %+v, want %q", tt.site, tt.source, w, tt.why)
+			}
+		}
+		_, page := b.do(t, "GET", "/jobs/"+j.ID.String(), "")
+		if tt.why != "" && !strings.Contains(page, "is waiting for an agent: "+tt.why) {
+			t.Errorf("the page of job %d does not say that it waits", j.ID)
+		}
 	}
 }
 

@@ -200,6 +200,12 @@ func (f *fake) CreateJob(_ context.Context, nj work.NewJob, idem work.Idempotenc
 		}
 		return f.jobs[old.id], false, nil
 	}
+	switch nj.Site {
+	case work.AtSource: // where the source is nobody has said
+		return work.Job{}, false, fmt.Errorf("%w: say it", work.ErrSite)
+	case "":
+		nj.Site = work.DefaultSite
+	}
 	j := work.Job{ID: work.JobID(len(f.jobs) + 1), Name: nj.Name, Source: nj.Source, Target: nj.Target, Options: nj.Options,
 		Site: nj.Site, Class: nj.Class, State: work.Running, SubmittedBy: nj.SubmittedBy, CreatedAt: noon, StartedAt: noon, Scanning: true}
 	f.jobs[j.ID] = j

@@ -73,7 +73,7 @@ func (s *site) jobPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	p := Estimate(j, samples, s.now())
-	v := jobView{Job: s.row(api.Job{Job: j, Progress: &p}), Charts: charts(samples)}
+	v := jobView{Job: s.row(api.Job{Job: s.awaiting(ctx, j), Progress: &p}), Charts: charts(samples)}
 	if err := s.fillEvidence(ctx, &v); err != nil {
 		return err
 	}

@@ -27,6 +27,11 @@ func (s *site) createJob(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	job, created, err := s.Commander.CreateJob(r.Context(), nj, idem)
+	if errors.Is(err, work.ErrSite) {
+		var f findings
+		f.body("/site", "%s", err)
+		return f.err()
+	}
 	if err != nil {
 		return err
 	}
@@ -34,7 +39,7 @@ func (s *site) createJob(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set(api.HeaderReplayed, "true")
 	}
 	w.Header().Set("Location", "/v1/jobs/"+job.ID.String())
-	writeJSON(w, "application/json", http.StatusCreated, api.Job{Job: job})
+	writeJSON(w, "application/json", http.StatusCreated, api.Job{Job: s.awaiting(r.Context(), job)})
 	return nil
 }
 
@@ -50,7 +55,7 @@ func (s *site) listJobs(w http.ResponseWriter, r *http.Request) error {
 	}
 	list := api.JobList{Jobs: make([]api.Job, 0, len(jobs)), Next: next}
 	for _, j := range jobs {
-		list.Jobs = append(list.Jobs, api.Job{Job: j})
+		list.Jobs = append(list.Jobs, api.Job{Job: s.awaiting(r.Context(), j)})
 	}
 	linkNext(w, r, "cursor", next)
 	return answerJSON(w, list)
@@ -102,7 +107,7 @@ func (s *site) progress(ctx context.Context, j work.Job) (api.Job, error) {
 		return api.Job{}, err
 	}
 	p := Estimate(j, samples, s.now())
-	return api.Job{Job: j, Progress: &p}, nil
+	return api.Job{Job: s.awaiting(ctx, j), Progress: &p}, nil
 }
 
 // samplesSpan is how far back charts and estimates look.

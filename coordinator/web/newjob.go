@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/tranship/tranship/coordinator/api"
 	"github.com/tranship/tranship/internal/work"
@@ -57,11 +56,10 @@ func readNewJob(r *http.Request) (work.NewJob, error) {
 		f.body("/name", "%s", why)
 	}
 	checkStores(nj.Source, nj.Target, &f)
-	if nj.Site == "" {
-		nj.Site = work.DefaultSite
-	}
-	if err := work.CheckName("site", nj.Site); err != nil {
-		f.body("/site", "%s", err)
+	if nj.Site != "" { // else the commander chooses
+		if err := work.CheckName("site", nj.Site); err != nil {
+			f.body("/site", "%s", err)
+		}
 	}
 	if nj.Class == "" {
 		nj.Class = work.Norm
@@ -145,34 +143,36 @@ func checkURL(raw string) string {
 		}
 		return "is not a URL: " + why
 	}
-	query, err := url.ParseQuery(u.RawQuery)
 	switch {
 	case u.Scheme == "":
 		return "has no scheme: give a store URL " + example
 	case u.Opaque != "" || u.Host == "" && u.Path == "":
 		return "names no store: write " + u.Scheme + "://… " + example
-	case u.User != nil:
-		return "must not hold credentials: they belong to the agents' environment"
 	case u.Fragment != "":
 		return "must not hold a #: write %23 if it belongs to the prefix"
-	case err != nil:
+	}
+	if _, err := url.ParseQuery(u.RawQuery); err != nil {
 		return "has a query that cannot be read"
 	}
-	for name := range query {
-		if isSecret(name) {
-			return fmt.Sprintf("must not hold credentials, such as %q: they belong to the agents' environment", clip(name))
-		}
+	if secret := work.SecretIn(u); secret != "" {
+		return "must not hold credentials, such as " + secret + ": they belong to the agents, in their configuration's stores or their environment"
+	}
+	if u.Scheme == work.StoreScheme {
+		return checkNamed(u)
 	}
 	return ""
 }
 
-// isSecret reports whether a query parameter by this name would hold one.
-func isSecret(name string) bool {
-	name = strings.ToLower(name)
-	for _, part := range []string{"password", "passwd", "secret", "token", "credential", "signature", "access_key", "accesskey", "api_key", "apikey", "account_key", "private_key"} {
-		if strings.Contains(name, part) {
-			return true
+// checkNamed says what is wrong with a URL that names a store of the agents'
+// configuration. Whether there is one is for the agents to say.
+func checkNamed(u *url.URL) string {
+	if err := work.CheckName("store", u.Host); err != nil {
+		return "names no store: " + err.Error()
+	}
+	for name := range u.Query() {
+		if name != "prefix" {
+			return fmt.Sprintf("has the parameter %q: of a named store the agents' configuration says everything but the prefix", clip(name))
 		}
 	}
-	return name == "sig" || name == "key"
+	return ""
 }

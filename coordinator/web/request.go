@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -119,6 +120,7 @@ func readIdempotency(r *http.Request, nj work.NewJob) (work.Idempotency, error) 
 		return work.Idempotency{}, f.err()
 	}
 	nj.SubmittedBy = "" // the same request by another hand is the same request
+	nj.Site = cmp.Or(nj.Site, work.DefaultSite)
 	b, err := json.Marshal(nj)
 	if err != nil {
 		return work.Idempotency{}, fmt.Errorf("hash the request: %w", err)

@@ -29,8 +29,8 @@ func (p *program) agentCommand() *cobra.Command {
 		Use:   "agent",
 		Short: "Run an agent: it takes items of its site and moves the bytes",
 		Long: `Run an agent. It connects to the queue, takes items of its site and streams
-objects from source to target. It only dials out, and needs storage credentials
-in its environment, but no access to the ledger. On SIGTERM it takes nothing
+objects from source to target. It only dials out, and needs storage credentials,
+as stores in its configuration or in its environment, but no access to the ledger. On SIGTERM it takes nothing
 more, finishes what it holds within its grace and hands back the rest.
 
 An agent that has joined (tranship fleet join) finds in its data folder who it
@@ -69,7 +69,7 @@ func (p *program) runAgent(ctx context.Context, file string) error {
 	defer b.Close()
 	metrics := newRegistry()
 	a, err := agent.New(cfg.Agent, agent.Deps{
-		Bus: b, Stores: drivers(cfg.Agent.Roots), Log: log,
+		Bus: b, Stores: drivers(cfg.Agent.Roots), Known: cfg.Stores, Log: log,
 		Metrics: metrics, Version: buildVersion().Version,
 	})
 	if err != nil {

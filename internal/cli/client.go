@@ -172,10 +172,13 @@ func jobColumns() []column[api.Job] {
 
 // stalledText returns why a job stands still, in a word; "-" if it does not.
 func stalledText(j api.Job) string {
-	if j.Stalled == nil {
-		return "-"
+	switch {
+	case j.Stalled != nil:
+		return string(j.Stalled.Cause)
+	case j.Waiting != nil:
+		return "waiting"
 	}
-	return string(j.Stalled.Cause)
+	return "-"
 }
 
 // percent returns how much of the objects found so far is done.

@@ -18,7 +18,7 @@ import (
 // A copyOrder is what the user of copy asked for.
 type copyOrder struct {
 	// As given.
-	server, data, name, site   string
+	server, data, name, at     string
 	verify, compare, priority  string
 	attempts, streams          int
 	split, storageClass, carry string
@@ -42,6 +42,7 @@ func (p *program) copyCommand() *cobra.Command {
 
   s3://bucket/prefix?region=eu-west-1    also ?endpoint=http://…&use_path_style=true&profile=…
   gs://bucket/prefix    azblob://container/prefix    file:///folder    ./folder
+  store://name/prefix    a store of the agents' configuration, by its name there
 
 With --server, or TRANSHIP_SERVER set, the job is handed to that coordinator
 and its agents. Without, it runs here, all in this process, with its ledger in
@@ -49,8 +50,8 @@ the data folder: if it is stopped or killed, the same command continues it.
 
 Objects that stand at the target already, with the same content, are skipped;
 one of the same key with other content is replaced. Nothing is ever deleted.
-Credentials come from the environment of whoever moves the bytes, never from
-the URL.
+Credentials come from the configuration (stores) or the environment of whoever
+moves the bytes, never from the URL.
 
 What of an object the target cannot hold is left behind and counted: headers,
 metadata, tags, class (what --storage-class asks for) and mtime. Objects whose
@@ -98,7 +99,7 @@ are larger than the target takes, or because they cannot be read.`,
 	f.IntVar(&o.attempts, "max-attempts", def.MaxAttempts, "tries of an object before it is given up")
 	f.IntVar(&o.streams, "streams", 0, "objects to move at once, if the job runs here (default: as many as move the most)")
 	f.StringVar(&o.name, "name", "", "name of the job, for people")
-	f.StringVar(&o.site, "site", work.DefaultSite, "site whose agents do it")
+	f.StringVar(&o.at, "at", "", "with --server: where it runs: source or target (the store's site in the coordinator's configuration), any, or a site (default: source, else target, else default)")
 	f.StringVar(&o.priority, "priority", string(work.Norm), "urgency: hi, norm or lo")
 	f.BoolVar(&o.wait, "wait", false, "with --server: follow the job to its end")
 	f.BoolVar(&o.dryRun, "dry-run", false, "write nothing: say what would be copied and what does not fit, looking from this machine")
@@ -133,8 +134,10 @@ func (o *copyOrder) read(args []string) error {
 	if o.class, err = oneOf("priority", work.Class(o.priority), work.Classes()...); err != nil {
 		return err
 	}
-	if err := work.CheckName("site", o.site); err != nil {
-		return usage("see tranship copy --help", "--site: %w", err)
+	if o.at != "" {
+		if err := work.CheckName("site", o.at); err != nil {
+			return usage("see tranship copy --help", "--at: %w", err)
+		}
 	}
 	return nil
 }
@@ -220,7 +223,7 @@ func (p *program) copyThere(ctx context.Context, o *copyOrder, server string) er
 		return err
 	}
 	job, _, err := c.CreateJob(ctx, api.NewJob{
-		Name: o.name, Source: o.source, Target: o.target, Site: o.site, Class: o.class,
+		Name: o.name, Source: o.source, Target: o.target, Site: o.at, Class: o.class,
 		Options: api.Options{Verify: o.options.Verify, Compare: o.options.Compare, MaxAttempts: o.options.MaxAttempts,
 			Split: o.options.Split, Class: o.options.Class, Carry: o.options.Carry},
 	}, "")

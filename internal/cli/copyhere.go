@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tranship/tranship/agent"
 	"github.com/tranship/tranship/config"
 	"github.com/tranship/tranship/coordinator/api"
 	"github.com/tranship/tranship/internal/storage"
@@ -61,7 +62,7 @@ func (p *program) copyHere(ctx context.Context, o *copyOrder) error {
 	if err := cfg.Agent.Validate(); err != nil {
 		return fail(ExitUsage, err, "")
 	}
-	if err := checkStores(ctx, drivers(cfg.Agent.Roots), o.source, o.target); err != nil {
+	if err := checkStores(ctx, opener(cfg), o.source, o.target); err != nil {
 		return err
 	}
 	h, err := startHub(ctx, cfg, p.logger(cfg.Log), "copy")
@@ -98,7 +99,7 @@ func (p *program) copyHere(ctx context.Context, o *copyOrder) error {
 
 // checkStores opens both ends for a moment, so that a mistake in a URL is said
 // before anything is started.
-func checkStores(ctx context.Context, known storage.Drivers, urls ...string) error {
+func checkStores(ctx context.Context, known agent.Opener, urls ...string) error {
 	for _, u := range urls {
 		s, err := known.Open(ctx, u)
 		if storage.Is(err, work.Invalid) {
@@ -126,13 +127,9 @@ func (p *program) openJob(ctx context.Context, h *hub, o *copyOrder) (work.Job, 
 			job, err = h.ledger.Resume(ctx, job.ID, who())
 		}
 	} else {
-		site := o.site
-		if site == work.DefaultSite {
-			site = aloneSite
-		}
 		job, _, err = h.ledger.CreateJob(ctx, work.NewJob{
 			Name: o.name, Source: o.source, Target: o.target, Options: o.options,
-			Site: site, Class: o.class, SubmittedBy: who(),
+			Site: aloneSite, Class: o.class, SubmittedBy: who(),
 		}, work.Idempotency{})
 	}
 	if err != nil {

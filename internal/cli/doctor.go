@@ -99,7 +99,7 @@ func (p *program) examineHere(ctx context.Context, file string, stores []work.St
 	}
 	found := append(p.examineLedger(ctx, cfg.Postgres), p.examineQueue(ctx, cfg)...)
 	for _, s := range stores {
-		found = append(found, agent.Examine(ctx, drivers(cfg.Agent.Roots), s)...)
+		found = append(found, agent.Examine(ctx, opener(cfg), s)...)
 	}
 	return found, nil
 }

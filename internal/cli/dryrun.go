@@ -15,7 +15,7 @@ func (p *program) copyDryRun(ctx context.Context, o *copyOrder) error {
 	if err != nil {
 		return err
 	}
-	known := drivers(cfg.Agent.Roots)
+	known := opener(cfg)
 	if err := checkStores(ctx, known, o.source, o.target); err != nil {
 		return err
 	}

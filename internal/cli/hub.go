@@ -88,7 +88,7 @@ func (h *hub) start(ctx context.Context, command string) error {
 		return err
 	}
 	h.coordinator = coordinator.New(h.cfg.Coordinator, coordinator.Deps{
-		Ledger: h.ledger, Bus: h.bus, Log: h.log, Metrics: h.metrics, Version: buildVersion().Version, HTTP: h.cfg.HTTP,
+		Ledger: h.ledger, Bus: h.bus, Stores: h.cfg.Stores, Log: h.log, Metrics: h.metrics, Version: buildVersion().Version, HTTP: h.cfg.HTTP,
 		Admission: h.admission(),
 	})
 	return h.ensureToken(ctx)
@@ -294,7 +294,7 @@ func (h *hub) startAgent(ctx context.Context, cfg config.Agent) (_ *agent.Agent,
 	}
 	h.onClose(b.Close)
 	return agent.New(cfg, agent.Deps{
-		Bus: b, Stores: drivers(cfg.Roots), Log: h.log, Metrics: h.metrics,
+		Bus: b, Stores: drivers(cfg.Roots), Known: h.cfg.Stores, Log: h.log, Metrics: h.metrics,
 		Version: buildVersion().Version,
 	})
 }

@@ -69,6 +69,9 @@ func showJob(ctx context.Context, w io.Writer, c *api.Client, job api.Job) error
 		line("stalled", "since %s: %s", stamp(s.Since), text(s.Why))
 		line("", "%s", text(s.Next))
 		line("", "%s items are due, %s are handed out", count(s.Ready), count(s.Queued))
+	} else if w := job.Waiting; w != nil {
+		line("waiting", "for an agent: %s", text(w.Why))
+		line("", "%s", text(w.Next))
 	}
 	line("source", "%s", text(job.Source))
 	if job.Report != nil {

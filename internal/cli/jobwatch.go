@@ -51,7 +51,7 @@ func (p *program) watch(ctx context.Context, c *api.Client, id work.JobID, out f
 	shown := p.newView(c)
 	defer shown.end()
 	shown.show(ctx, job)
-	p.sayStalled(api.Job{}, job)
+	p.sayStill(api.Job{}, job)
 	if job.State.Open() {
 		job, err = p.awaitEnd(ctx, c, job, shown)
 	}
@@ -86,7 +86,7 @@ func (p *program) awaitEnd(ctx context.Context, c *api.Client, job api.Job, show
 		if m.Job == nil || m.Job.ID != job.ID {
 			continue
 		}
-		p.sayStalled(job, *m.Job)
+		p.sayStill(job, *m.Job)
 		job = *m.Job
 		if !job.State.Open() {
 			// The view may lag behind: right after a retry it still knows the
@@ -101,11 +101,16 @@ func (p *program) awaitEnd(ctx context.Context, c *api.Client, job api.Job, show
 	return job, last
 }
 
-// sayStalled tells people that a job stands still, and why, when that is news.
-func (p *program) sayStalled(before, now api.Job) {
-	was, is := before.Stalled, now.Stalled
-	if is == nil || was != nil && was.Why == is.Why {
+// sayStill tells people that a job stands still, or that no agent takes work of
+// it, and why, when that is news.
+func (p *program) sayStill(before, now api.Job) {
+	if is := now.Stalled; is != nil {
+		if was := before.Stalled; was == nil || was.Why != is.Why {
+			p.say("job %d is stalled, nothing has moved since %s: %s\n  %s", now.ID, stamp(is.Since), text(is.Why), text(is.Next))
+		}
 		return
 	}
-	p.say("job %d is stalled, nothing has moved since %s: %s\n  %s", now.ID, stamp(is.Since), text(is.Why), text(is.Next))
+	if is := now.Waiting; is != nil && (before.Waiting == nil || before.Waiting.Why != is.Why) {
+		p.say("job %d is waiting for an agent: %s\n  %s", now.ID, text(is.Why), text(is.Next))
+	}
 }

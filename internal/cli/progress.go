@@ -51,6 +51,7 @@ type progressLine struct {
 	DoneBytes    int64         `json:"done_bytes"`
 	Rate         float64       `json:"bytes_per_second"`
 	ETA          float64       `json:"eta_seconds,omitempty"`
+	Waiting      string        `json:"waiting,omitempty"` // for an agent, because
 }
 
 // show shows the job as it is now.
@@ -88,6 +89,9 @@ func (p *progress) measure(now time.Time, job work.Job) progressLine {
 		Planned: job.Planned, Copied: job.Copied, Skipped: job.Skipped, Failed: job.Failed, Open: job.Open,
 		Retries: job.Retries, PlannedBytes: job.PlannedBytes, DoneBytes: job.DoneBytes,
 	}
+	if job.Waiting != nil {
+		line.Waiting = job.Waiting.Why
+	}
 	first := p.seen[0]
 	passed := now.Sub(first.at).Seconds()
 	if passed <= 0 {
@@ -121,6 +125,9 @@ func (l progressLine) text() string {
 		fmt.Sprintf("%s/%s objects", count(done), count(l.Planned)+more(l.Scanning)),
 		fmt.Sprintf("%s/%s", bytesText(l.DoneBytes), bytesText(l.PlannedBytes)+more(l.Scanning)),
 		bytesText(int64(l.Rate)) + "/s",
+	}
+	if l.Waiting != "" {
+		parts = append(parts, "waiting: "+text(l.Waiting))
 	}
 	if l.ETA > 0 {
 		parts = append(parts, "ETA "+span(time.Duration(l.ETA*float64(time.Second))))

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"github.com/tranship/tranship/agent"
+	"github.com/tranship/tranship/config"
 	"github.com/tranship/tranship/internal/storage"
 	"github.com/tranship/tranship/internal/storage/azurestore"
 	"github.com/tranship/tranship/internal/storage/filestore"
@@ -19,4 +21,9 @@ func drivers(roots []string) storage.Drivers {
 		"file":   filestore.Opener(roots),
 		"mem":    memstore.Open,
 	}
+}
+
+// opener opens stores as an agent with this configuration does.
+func opener(cfg config.Config) agent.Opener {
+	return agent.Opener{Drivers: drivers(cfg.Agent.Roots), Known: cfg.Stores}
 }

@@ -172,7 +172,7 @@ func TestUp(t *testing.T) {
 	})
 	t.Run("steer one", func(t *testing.T) {
 		// No agent stands at this site, so the job stays where it is.
-		id := strings.TrimSpace(call(ExitOK, "copy", "--site", "mars", src, filepath.Join(t.TempDir(), "x")))
+		id := strings.TrimSpace(call(ExitOK, "copy", "--at", "mars", src, filepath.Join(t.TempDir(), "x")))
 		if id != "2" {
 			t.Fatalf("copy wrote %q, want the job's number", id)
 		}

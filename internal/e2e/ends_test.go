@@ -98,7 +98,7 @@ func (e memEnd) open(t testing.TB, name string) storage.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := memstore.Open(t.Context(), u)
+	s, err := memstore.Open(t.Context(), u, storage.Credentials{})
 	if err != nil {
 		t.Fatal(err)
 	}

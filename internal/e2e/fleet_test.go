@@ -35,6 +35,7 @@ type fleet struct {
 	secondAPI   string
 	agents      []*daemon
 	config      string // path of the agents' file
+	stores      string // that every configuration knows, as YAML
 	natsURL     string
 	timeout     time.Duration // of a statement of the coordinators
 	lease       time.Duration
@@ -130,7 +131,7 @@ http:
   listen: %s
 coordinator:
   reconcile: 3s
-`, filepath.Join(f.dir, name), f.timeout, nats, f.lease, page))
+%s`, filepath.Join(f.dir, name), f.timeout, nats, f.lease, page, f.stores))
 	return conf
 }
 

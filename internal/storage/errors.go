@@ -29,6 +29,10 @@ type Error struct {
 	// Unreachable says that nobody answers where the store should be: nothing
 	// will work, for any object, until somebody does.
 	Unreachable bool
+	// Unequipped says that this agent was not given what the store is opened
+	// with: its configuration does not know the name, or its credentials are not
+	// where they should be. Another agent may have them.
+	Unequipped bool
 	// Clash says that something else stands under the key than PutOptions.If
 	// asked for.
 	Clash bool

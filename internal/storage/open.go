@@ -11,18 +11,21 @@ import (
 	"github.com/tranship/tranship/internal/work"
 )
 
-// An Opener opens the store that a URL names. It must check the URL's form
-// and may leave the first network request to the store's first use.
-type Opener func(ctx context.Context, u *url.URL) (Store, error)
+// An Opener opens the store that a URL names, with c or, where c is zero, with
+// what it finds in the environment. It must check the form of both, refuse
+// credentials that it does not know, and may leave the first network request to
+// the store's first use.
+type Opener func(ctx context.Context, u *url.URL, c Credentials) (Store, error)
 
 // Drivers are the openers by URL scheme.
 type Drivers map[string]Opener
 
-// Open opens the store that raw names.
-func (d Drivers) Open(ctx context.Context, raw string) (Store, error) {
+// Open opens the store that raw names, with c or, where c is zero, with what its
+// driver finds in the environment.
+func (d Drivers) Open(ctx context.Context, raw string, c Credentials) (Store, error) {
 	u, err := ParseURL(raw)
 	if err != nil {
-		return nil, &Error{Op: "open", Store: withoutUser(raw), Fault: work.Invalid, Err: err}
+		return nil, &Error{Op: "open", Store: shown(raw), Fault: work.Invalid, Err: err}
 	}
 	open, ok := d[u.Scheme]
 	if !ok {
@@ -30,7 +33,7 @@ func (d Drivers) Open(ctx context.Context, raw string) (Store, error) {
 			Err:  fmt.Errorf("no driver for scheme %q", u.Scheme),
 			Hint: "known schemes: " + strings.Join(d.Schemes(), ", ")}
 	}
-	return open(ctx, u)
+	return open(ctx, u, c)
 }
 
 // Schemes lists the schemes that can be opened, sorted.
@@ -85,8 +88,8 @@ func ParseURL(raw string) (*url.URL, error) {
 		}
 		return nil, fmt.Errorf("not a URL: %w", err)
 	}
-	if u.User != nil {
-		return nil, errors.New("a store URL must not hold credentials; give them to the agent's environment")
+	if secret := work.SecretIn(u); secret != "" {
+		return nil, fmt.Errorf("a store URL must not hold credentials, such as %s: they belong to the agents, in their configuration's stores or their environment", secret)
 	}
 	if u.Scheme == "" {
 		return nil, errors.New("no scheme; write for example s3://bucket/prefix or file:///folder")
@@ -94,11 +97,15 @@ func ParseURL(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// withoutUser returns what may be shown of a text that may be no good URL.
-func withoutUser(raw string) string {
+// shown returns what may be shown of a text that may be no good URL, or holds a
+// secret: no user and no query, also where its question mark is escaped.
+func shown(raw string) string {
 	scheme, rest, ok := strings.Cut(raw, "//")
 	if !ok {
 		return raw
+	}
+	for _, mark := range []string{"?", "#", "%3F", "%3f"} {
+		rest, _, _ = strings.Cut(rest, mark)
 	}
 	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
 		rest = rest[at+1:]

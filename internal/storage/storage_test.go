@@ -77,8 +77,9 @@ func TestParseURL(t *testing.T) {
 
 func TestErrorsHideSecrets(t *testing.T) {
 	t.Parallel()
-	for _, raw := range []string{"s3://key:hunter2@bucket", "s3://key:hunter2@bu%zzcket", "nope://key:hunter2@bucket"} {
-		_, err := Drivers{}.Open(t.Context(), raw)
+	for _, raw := range []string{"s3://key:hunter2@bucket", "s3://key:hunter2@bu%zzcket", "nope://key:hunter2@bucket",
+		"s3://bucket/a?X-Amz-Signature=hunter2", "azblob://box?sig=hunter2", "s3://bucket/a%3FX-Amz-Signature=hunter2"} {
+		_, err := Drivers{}.Open(t.Context(), raw, Credentials{})
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("Open(%q) = %v, want an error without the password", raw, err)
 		}
@@ -89,17 +90,20 @@ func TestDriversOpen(t *testing.T) {
 	t.Parallel()
 	var opened string
 	d := Drivers{
-		"mem": func(_ context.Context, u *url.URL) (Store, error) { opened = u.String(); return nil, nil },
+		"mem": func(_ context.Context, u *url.URL, _ Credentials) (Store, error) {
+			opened = u.String()
+			return nil, nil
+		},
 		"abc": nil,
 	}
-	if _, err := d.Open(t.Context(), "mem://name/prefix?a=b"); err != nil || opened != "mem://name/prefix?a=b" {
+	if _, err := d.Open(t.Context(), "mem://name/prefix?a=b", Credentials{}); err != nil || opened != "mem://name/prefix?a=b" {
 		t.Errorf("Open gave the driver %q, %v", opened, err)
 	}
-	_, err := d.Open(t.Context(), "ftp://host/x")
+	_, err := d.Open(t.Context(), "ftp://host/x", Credentials{})
 	if !Is(err, work.Invalid) || !strings.Contains(err.Error(), "abc, mem") {
 		t.Errorf("Open of an unknown scheme = %v, want invalid with the known schemes", err)
 	}
-	if _, err := d.Open(t.Context(), "no scheme"); !Is(err, work.Invalid) {
+	if _, err := d.Open(t.Context(), "no scheme", Credentials{}); !Is(err, work.Invalid) {
 		t.Errorf("Open of no URL = %v, want invalid", err)
 	}
 }

@@ -23,6 +23,10 @@ type Job struct {
 	Scanning bool    `json:"scanning"` // the source is not listed to its end yet
 	Report   *Report `json:"report,omitempty"`
 	Stalled  *Stall  `json:"stalled,omitempty"` // nil: it is not
+
+	// Waiting says why no agent takes work of it. It is found out as a job is
+	// shown; nil in the ledger, and wherever one does.
+	Waiting *Wait `json:"waiting,omitempty"`
 }
 
 // Counts are the counters of a job.

@@ -13,6 +13,8 @@ var (
 	// ErrIdempotency means that an idempotency key was used before with
 	// another request.
 	ErrIdempotency = errors.New("idempotency key was used with another request")
+	// ErrSite means that it cannot be told at which site a job is to run.
+	ErrSite = errors.New("it is not known where the job is to run")
 	// ErrCursor means that a pagination cursor is not one that was given out.
 	ErrCursor = errors.New("not a cursor of this listing")
 )

@@ -33,7 +33,7 @@ type kind struct {
 }
 
 // kinds are all there are.
-var kinds = []*kind{versitygw, minio, gofakes3, fakeGCS, azurite}
+var kinds = []*kind{versitygw, twin, minio, gofakes3, fakeGCS, azurite}
 
 // A server is what tests know of a process.
 type server interface {

@@ -30,11 +30,20 @@ type S3 struct {
 	client *s3.Client
 }
 
-var versitygw = s3Kind("versitygw", func(address, data string, s *S3) (args, env []string) {
+var versitygw = s3Kind("versitygw", versitygwCommand)
+
+func versitygwCommand(address, data string, s *S3) (args, env []string) {
 	// Without --keep-alive it closes the connection after every answer.
 	return []string{"--port", address, "--quiet", "--keep-alive", "posix", data},
 		[]string{"ROOT_ACCESS_KEY=" + s.AccessKey, "ROOT_SECRET_KEY=" + s.SecretKey}
-})
+}
+
+// twin is a second versitygw, with other credentials.
+var twin = func() *kind {
+	k := s3Kind("versitygw-twin", versitygwCommand)
+	k.program = built("versitygw")
+	return k
+}()
 
 var minio = s3Kind("minio", func(address, data string, s *S3) (args, env []string) {
 	return []string{"server", "--quiet", "--address", address, data},
@@ -63,6 +72,13 @@ func s3Kind(name string, command func(address, data string, s *S3) (args, env []
 func VersityGW(tb testing.TB) *S3 {
 	tb.Helper()
 	return versitygw.use(tb).(*S3)
+}
+
+// VersityGWTwin returns a second versitygw of the test binary's, which knows
+// nothing of the first one's credentials.
+func VersityGWTwin(tb testing.TB) *S3 {
+	tb.Helper()
+	return twin.use(tb).(*S3)
 }
 
 // MinIO returns the test binary's MinIO, or skips the test unless

@@ -1,13 +1,10 @@
 package azurestore
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
-	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
@@ -23,17 +20,18 @@ import (
 var known = []string{"cdn", "domain", "localemu", "prefix", "protocol", "storage_account"}
 
 // Open opens the store that u names: azblob://container/prefix with the query
-// parameters and environment variables of the Go CDK's azureblob. It sends
+// parameters of the Go CDK's azureblob. The credentials are those of identity;
+// without them, the environment variables of the Go CDK's azureblob. It sends
 // nothing.
-func Open(ctx context.Context, u *url.URL) (storage.Store, error) {
-	s, err := openStore(ctx, u)
+func Open(ctx context.Context, u *url.URL, c storage.Credentials) (storage.Store, error) {
+	s, err := openStore(ctx, u, c)
 	if err != nil {
 		return nil, &storage.Error{Op: "open", Store: u.Redacted(), Fault: work.Invalid, Err: err}
 	}
 	return s, nil
 }
 
-func openStore(ctx context.Context, u *url.URL) (*Store, error) {
+func openStore(ctx context.Context, u *url.URL, creds storage.Credentials) (*Store, error) {
 	if u.Host == "" {
 		return nil, errors.New("no container: write azblob://container or azblob://container/prefix")
 	}
@@ -49,10 +47,14 @@ func openStore(ctx context.Context, u *url.URL) (*Store, error) {
 	}
 	q := u.Query()
 	q.Del("prefix")
+	who, err := identify(creds, q)
+	if err != nil {
+		return nil, err
+	}
 	s := &Store{prefix: prefix}
 	opener := azureblob.URLOpener{ServiceURLOptions: service(q)}
 	opener.MakeClient = func(service azureblob.ServiceURL, name azureblob.ContainerName) (*container.Client, error) {
-		return s.connect(string(service), string(name), q)
+		return s.connect(string(service), string(name), who, q)
 	}
 	s.bucket, err = opener.OpenBucketURL(ctx, &url.URL{Scheme: u.Scheme, Host: u.Host, RawQuery: q.Encode()})
 	if err == nil && !s.bucket.As(&s.container) {
@@ -79,24 +81,12 @@ func service(q url.Values) azureblob.ServiceURLOptions {
 	return o
 }
 
-// connect makes the client of a container, with the first of these that the
-// agent's environment holds for the account: a key, a SAS token, a connection
-// string; and otherwise with the identity of the machine or its user.
-func (s *Store) connect(service, name string, q url.Values) (*container.Client, error) {
-	account := q.Get("storage_account")
-	home := azureblob.NewDefaultServiceURLOptions().AccountName
-	env := func(variable string) string {
-		own := os.Getenv(variable + "_" + strings.ToUpper(cmp.Or(account, home)))
-		if own == "" && (account == "" || account == home) {
-			own = os.Getenv(variable)
-		}
-		return own
-	}
-	key, token := env("AZURE_STORAGE_KEY"), strings.TrimPrefix(env("AZURE_STORAGE_SAS_TOKEN"), "?")
-	text := cmp.Or(env("AZURE_STORAGE_CONNECTION_STRING"), env("AZURE_STORAGEBLOB_CONNECTIONSTRING"))
+// connect makes the client of a container, with the first that there is of a
+// key, a SAS token and a connection string, and otherwise with a login.
+func (s *Store) connect(service, name string, who identity, q url.Values) (*container.Client, error) {
 	moved := q.Has("domain") || q.Has("protocol") || q.Has("cdn")
-	if key == "" && token == "" && text != "" {
-		return s.connectBy(text, name, moved)
+	if who.key == "" && who.token == "" && who.text != "" {
+		return s.connectBy(who.text, name, moved)
 	}
 	place, err := url.JoinPath(service, name)
 	if err != nil {
@@ -105,21 +95,21 @@ func (s *Store) connect(service, name string, q url.Values) (*container.Client, 
 	if err := s.dial(place); err != nil {
 		return nil, err
 	}
-	if moved && key == "" {
+	if moved && who.key == "" && !who.given {
 		// Who writes a job's URL must not learn the agent's secrets.
 		return nil, errors.New("only with an account's key (AZURE_STORAGE_KEY) may the URL name the endpoint; use AZURE_STORAGE_DOMAIN and AZURE_STORAGE_PROTOCOL")
 	}
 	switch {
-	case key != "":
-		shared, err := container.NewSharedKeyCredential(cmp.Or(account, home), key)
+	case who.key != "":
+		shared, err := container.NewSharedKeyCredential(who.account, who.key)
 		if err != nil {
 			return nil, errors.New("the account's key is not base64")
 		}
 		return container.NewClientWithSharedKeyCredential(place, shared, s.pool.options())
-	case token != "":
-		return container.NewClientWithNoCredential(place+"?"+token, s.pool.options())
+	case who.token != "":
+		return container.NewClientWithNoCredential(place+"?"+who.token, s.pool.options())
 	}
-	if s.token, err = s.pool.token(); err != nil {
+	if s.token, err = who.login(s.pool); err != nil {
 		return nil, fmt.Errorf("find credentials: %w", err)
 	}
 	return container.NewClient(place, s.token, s.pool.options())
@@ -129,11 +119,11 @@ func (s *Store) connect(service, name string, q url.Values) (*container.Client, 
 // names the endpoint, too.
 func (s *Store) connectBy(text, name string, moved bool) (*container.Client, error) {
 	if moved {
-		return nil, errors.New("the connection string in the agent's environment names the endpoint already: leave domain, protocol and cdn out")
+		return nil, errors.New("the agent's connection string names the endpoint already: leave domain, protocol and cdn out")
 	}
 	c, err := container.NewClientFromConnectionString(text, name, nil)
 	if err != nil {
-		return nil, errors.New("the connection string in the agent's environment cannot be read")
+		return nil, errors.New("the agent's connection string cannot be read")
 	}
 	if err := s.dial(c.URL()); err != nil {
 		return nil, err

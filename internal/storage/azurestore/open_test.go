@@ -35,7 +35,7 @@ func TestOpenRefuses(t *testing.T) {
 			for name, value := range tt.env {
 				t.Setenv(name, value)
 			}
-			_, err := storage.Drivers{"azblob": Open}.Open(t.Context(), tt.raw)
+			_, err := storage.Drivers{"azblob": Open}.Open(t.Context(), tt.raw, storage.Credentials{})
 			if !storage.Is(err, work.Invalid) || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "hush") {
 				t.Errorf("Open = %v, want it refused for %q, without the secret", err, tt.want)
 			}
@@ -71,6 +71,55 @@ func TestOpenIdentities(t *testing.T) {
 	}
 }
 
+// TestOwnCredentials has stores with credentials of their own in one process,
+// whatever its environment holds.
+func TestOwnCredentials(t *testing.T) {
+	t.Setenv("AZURE_STORAGE_ACCOUNT", "home")
+	t.Setenv("AZURE_STORAGE_KEY", "not base64: it must not be used")
+	for _, tt := range []struct {
+		raw         string
+		credentials map[string]string
+		place       string
+		login       bool
+		wrong       string // part of the error; empty: none
+	}{
+		{"azblob://box?storage_account=one", map[string]string{"account_key": someKey}, "https://one.blob.core.windows.net/box", false, ""},
+		{"azblob://box", map[string]string{"account_key": someKey}, "https://home.blob.core.windows.net/box", false, ""},
+		{"azblob://box?storage_account=two", map[string]string{"sas": "?sig=hush"}, "https://two.blob.core.windows.net/box?sig=hush", false, ""},
+		{"azblob://box?storage_account=two&domain=example.org", map[string]string{"sas": "sig=hush"}, "https://two.example.org/box?sig=hush", false, ""},
+		{"azblob://box", map[string]string{"connection_string": "DefaultEndpointsProtocol=https;AccountName=third;AccountKey=" + someKey + ";EndpointSuffix=core.windows.net"},
+			"https://third.blob.core.windows.net/box", false, ""},
+		{"azblob://box?storage_account=four", map[string]string{"tenant_id": "t", "client_id": "c", "client_secret": "hush"}, "https://four.blob.core.windows.net/box", true, ""},
+		{"azblob://box?storage_account=five", map[string]string{"client_id": "c"}, "https://five.blob.core.windows.net/box", true, ""},
+		{"azblob://box", map[string]string{"account_key": "hush!"}, "", false, "not base64"},
+		{"azblob://box", map[string]string{"connection_string": "hush"}, "", false, "cannot be read"},
+		{"azblob://box", map[string]string{"key": "hush"}, "", false, "unknown credential"},
+	} {
+		u, err := url.Parse(tt.raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Open(t.Context(), u, storage.NewCredentials(tt.credentials))
+		if tt.wrong != "" {
+			if !storage.Is(err, work.Invalid) || !strings.Contains(err.Error(), tt.wrong) || strings.Contains(err.Error(), "hush") {
+				t.Errorf("%s: Open = %v, want it refused for %q, without the secret", tt.raw, err, tt.wrong)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", tt.raw, err)
+			continue
+		}
+		s := got.(*Store)
+		if place := s.container.URL(); place != tt.place || (s.token != nil) != tt.login {
+			t.Errorf("%s is %s, and logs in %v, want %s", tt.raw, place, s.token != nil, tt.place)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestErrorsHideTokens fails to reach a service and looks at what is said.
 func TestErrorsHideTokens(t *testing.T) {
 	t.Setenv("AZURE_STORAGE_ACCOUNT", "home")
@@ -91,7 +140,7 @@ func TestOpenerLeavesURLAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Open(t.Context(), u)
+	s, err := Open(t.Context(), u, storage.Credentials{})
 	if err != nil {
 		t.Fatal(err)
 	}

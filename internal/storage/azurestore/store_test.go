@@ -49,7 +49,7 @@ func openURL(t testing.TB, raw string) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Open(t.Context(), u)
+	s, err := Open(t.Context(), u, storage.Credentials{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,9 +48,9 @@ var (
 // the store is opened, and where they lead must lie in a root too. The folder
 // need not exist; the first Put creates it.
 func Opener(roots []string) storage.Opener {
-	return func(_ context.Context, u *url.URL) (storage.Store, error) {
+	return func(_ context.Context, u *url.URL, c storage.Credentials) (storage.Store, error) {
 		s := &Store{url: u.Redacted()}
-		if err := s.options(u); err != nil {
+		if err := errors.Join(s.options(u), c.Check()); err != nil {
 			return nil, &storage.Error{Op: "open", Store: s.url, Fault: work.Invalid, Err: err}
 		}
 		if err := s.place(filepath.Clean(u.Path), roots); err != nil {

@@ -18,7 +18,7 @@ import (
 func open(t testing.TB, folder, query string) *Store {
 	t.Helper()
 	u := &url.URL{Scheme: "file", Path: folder, RawQuery: query}
-	s, err := Opener([]string{"/"})(t.Context(), u)
+	s, err := Opener([]string{"/"})(t.Context(), u, storage.Credentials{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestOpenChecksURL(t *testing.T) {
 		"file:///d?special=1":     "fail or skip",
 		"file:///d%00":            "absolute",
 	} {
-		_, err := storage.Drivers{"file": Opener([]string{"/"})}.Open(t.Context(), raw)
+		_, err := storage.Drivers{"file": Opener([]string{"/"})}.Open(t.Context(), raw, storage.Credentials{})
 		wantFault(t, raw, err, work.Invalid, word)
 	}
 }
@@ -142,15 +142,15 @@ func TestOpenKeepsToRoots(t *testing.T) {
 	must(t, os.Symlink(filepath.Join(base, "allowed"), filepath.Join(base, "root")))
 	drivers := storage.Drivers{"file": Opener([]string{filepath.Join(base, "gone"), filepath.Join(base, "root")})}
 	for _, good := range []string{"allowed", "allowed/in", "root/in/", "allowed/alias", "allowed/new/er", "root/./in"} {
-		if _, err := drivers.Open(t.Context(), "file://"+base+"/"+good); err != nil {
+		if _, err := drivers.Open(t.Context(), "file://"+base+"/"+good, storage.Credentials{}); err != nil {
 			t.Errorf("Open(%s) = %v, want it allowed", good, err)
 		}
 	}
 	for _, bad := range []string{"", "other", "allowed-not", "allowed/out", "allowed/out/new", "root/../other", "allowed/../other"} {
-		_, err := drivers.Open(t.Context(), "file://"+base+"/"+bad)
+		_, err := drivers.Open(t.Context(), "file://"+base+"/"+bad, storage.Credentials{})
 		wantFault(t, "Open("+bad+")", err, work.Denied, "roots")
 	}
-	_, err := storage.Drivers{"file": Opener(nil)}.Open(t.Context(), "file://"+base)
+	_, err := storage.Drivers{"file": Opener(nil)}.Open(t.Context(), "file://"+base, storage.Credentials{})
 	wantFault(t, "Open without roots", err, work.Denied)
 }
 

@@ -2,6 +2,8 @@ package gcsstore
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -56,14 +58,15 @@ func (c *client) release() {
 	}
 }
 
-// newClient finds the credentials as every tool for the service does:
-// GOOGLE_APPLICATION_CREDENTIALS, gcloud's own, the machine's service account.
+// newClient finds the credentials, where it is given none, as every tool for the
+// service does: GOOGLE_APPLICATION_CREDENTIALS, gcloud's own, the machine's
+// service account.
 func newClient(ctx context.Context, o options) (*client, error) {
 	c := &client{options: o, transport: newTransport(), base: o.emulator}
 	var sender http.RoundTripper = &steady{base: c.transport, limit: stall}
 	universe := o.universe
 	if o.emulator == "" && !o.anonymous {
-		creds, err := findCredentials(ctx, o.universe)
+		creds, err := findCredentials(ctx, o)
 		if err != nil {
 			return nil, fmt.Errorf("find credentials: %w", err)
 		}
@@ -86,13 +89,34 @@ func newClient(ctx context.Context, o options) (*client, error) {
 	return c, nil
 }
 
-func findCredentials(ctx context.Context, universe string) (*google.Credentials, error) {
+func findCredentials(ctx context.Context, o options) (*google.Credentials, error) {
 	// The context is kept for renewing the token later on.
 	ctx = context.WithValue(context.WithoutCancel(ctx), oauth2.HTTPClient, &http.Client{Timeout: time.Minute})
-	if universe == "" {
+	params := google.CredentialsParams{UniverseDomain: o.universe}
+	switch text := []byte(o.credentials.Get("credentials_json")); {
+	case len(text) > 0:
+		return readCredentials(ctx, text, params)
+	case o.universe == "":
 		return gcp.DefaultCredentials(ctx)
 	}
-	return gcp.DefaultCredentialsWithParams(ctx, google.CredentialsParams{UniverseDomain: universe})
+	return gcp.DefaultCredentialsWithParams(ctx, params)
+}
+
+// readCredentials reads the content of a key file, which is the operator's own.
+// Its errors say nothing of what stands in it.
+func readCredentials(ctx context.Context, text []byte, params google.CredentialsParams) (*google.Credentials, error) {
+	var file struct {
+		Type google.CredentialsType `json:"type"`
+	}
+	if json.Unmarshal(text, &file) != nil || file.Type == "" {
+		return nil, errors.New("credentials_json is not the content of a key file of Google's")
+	}
+	params.Scopes = []string{"https://www.googleapis.com/auth/cloud-platform"}
+	creds, err := google.CredentialsFromJSONWithTypeAndParams(ctx, text, file.Type, params)
+	if err != nil {
+		return nil, errors.New("credentials_json cannot be used: it is of no known type, or something is missing in it")
+	}
+	return creds, nil
 }
 
 // native are the options that make Google's client use our connections, which

@@ -40,6 +40,47 @@ func serviceAccount(t *testing.T, tokens http.HandlerFunc) {
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", file)
 }
 
+// TestOwnCredentials has stores with credentials of their own in one process.
+func TestOwnCredentials(t *testing.T) {
+	serviceAccount(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"access_token":"own-token","token_type":"Bearer","expires_in":3600}`)
+	})
+	key, err := os.ReadFile(os.Getenv("GOOGLE_APPLICATION_CREDENTIALS"))
+	must(t, err)
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", filepath.Join(t.TempDir(), "none.json"))
+	with := func(values map[string]string) (*Store, error) {
+		return openAt(t.Context(), &url.URL{Scheme: "gs", Host: "bucket"}, storage.NewCredentials(values), "")
+	}
+	s, err := with(map[string]string{"credentials_json": string(key)})
+	must(t, err)
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer own-token" {
+			t.Errorf("asked with %q", r.Header.Get("Authorization"))
+		}
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	t.Cleanup(service.Close)
+	resp, err := s.client.http.Get(service.URL)
+	must(t, err)
+	must(t, resp.Body.Close())
+	nobody, err := with(map[string]string{"anonymous": "true"})
+	must(t, err)
+	if !nobody.client.options.anonymous || nobody.client == s.client {
+		t.Error("a store that is to be anonymous is not")
+	}
+	must(t, s.Close())
+	must(t, nobody.Close())
+	for _, wrong := range []string{"hush", `{"type":"hush"}`, `"hush`} {
+		if _, err := with(map[string]string{"credentials_json": wrong}); !storage.Is(err, work.Denied) || strings.Contains(err.Error(), "hush") {
+			t.Errorf("with %s: %v, want it denied without the text", wrong, err)
+		}
+	}
+	if _, err := with(map[string]string{"credentials_file": "/hush"}); !storage.Is(err, work.Invalid) || strings.Contains(err.Error(), "hush") {
+		t.Errorf("with an unknown credential: %v", err)
+	}
+}
+
 // TestExpired is refused a token.
 func TestExpired(t *testing.T) {
 	serviceAccount(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -100,7 +141,7 @@ func TestToken(t *testing.T) {
 
 func TestNoCredentials(t *testing.T) {
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", filepath.Join(t.TempDir(), "none.json"))
-	_, err := openAt(t.Context(), &url.URL{Scheme: "gs", Host: "bucket"}, "")
+	_, err := openAt(t.Context(), &url.URL{Scheme: "gs", Host: "bucket"}, storage.Credentials{}, "")
 	if e := wantFault(t, "Open", err, work.Denied); e.Hint != hintCredentials {
 		t.Errorf("Open = %v, want a hint", e)
 	}

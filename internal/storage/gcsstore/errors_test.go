@@ -96,7 +96,7 @@ func TestNobodyAnswers(t *testing.T) {
 	t.Parallel()
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
-	s, err := openAt(t.Context(), &url.URL{Scheme: "gs", Host: "bucket"}, gone.URL)
+	s, err := openAt(t.Context(), &url.URL{Scheme: "gs", Host: "bucket"}, storage.Credentials{}, gone.URL)
 	must(t, err)
 	_, stat := s.Stat(t.Context(), "key")
 	_, _, get := s.Get(t.Context(), "key", "", 0, -1)
@@ -242,7 +242,7 @@ func TestOpenRefuses(t *testing.T) {
 	} {
 		u, err := url.Parse(raw)
 		must(t, err)
-		if s, err := openAt(t.Context(), u, "127.0.0.1:1"); !storage.Is(err, work.Invalid) {
+		if s, err := openAt(t.Context(), u, storage.Credentials{}, "127.0.0.1:1"); !storage.Is(err, work.Invalid) {
 			t.Errorf("Open(%s) = %v, %v, want it refused", raw, s, err)
 		}
 	}

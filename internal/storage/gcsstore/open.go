@@ -28,14 +28,17 @@ type options struct {
 	emulator  string // scheme://host:port; empty: Google's service
 	anonymous bool
 	universe  string // the service's domain, if it is not googleapis.com
+
+	credentials storage.Credentials
 }
 
 // Open opens the store that u names: gs://bucket/prefix with the query
 // parameters of the Go CDK's gcsblob. STORAGE_EMULATOR_HOST names an emulator
-// to use instead of Google's service. It looks for credentials and sends
-// nothing to the service.
-func Open(ctx context.Context, u *url.URL) (storage.Store, error) {
-	s, err := openAt(ctx, u, os.Getenv("STORAGE_EMULATOR_HOST"))
+// to use instead of Google's service. The credentials are credentials_json, the
+// content of a key file of Google's, or anonymous; without them, what is found
+// in the environment. It sends nothing to the service.
+func Open(ctx context.Context, u *url.URL, c storage.Credentials) (storage.Store, error) {
+	s, err := openAt(ctx, u, c, os.Getenv("STORAGE_EMULATOR_HOST"))
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +46,7 @@ func Open(ctx context.Context, u *url.URL) (storage.Store, error) {
 }
 
 // openAt is Open with the emulator's host, empty for none.
-func openAt(ctx context.Context, u *url.URL, emulator string) (*Store, error) {
+func openAt(ctx context.Context, u *url.URL, creds storage.Credentials, emulator string) (*Store, error) {
 	fail := func(fault work.Fault, hint string, err error) (*Store, error) {
 		if ctx.Err() != nil {
 			fault = work.Transient
@@ -51,6 +54,9 @@ func openAt(ctx context.Context, u *url.URL, emulator string) (*Store, error) {
 		return nil, &storage.Error{Op: "open", Store: u.Redacted(), Fault: fault, Hint: hint, Err: err}
 	}
 	prefix, o, bare, err := parseURL(u)
+	if err == nil {
+		o, err = o.with(creds)
+	}
 	if err != nil {
 		return fail(work.Invalid, "", err)
 	}
@@ -80,6 +86,25 @@ func openAt(ctx context.Context, u *url.URL, emulator string) (*Store, error) {
 	// A request is repeated by again, which knows what may be.
 	s.gcs.SetRetry(gcs.WithPolicy(gcs.RetryNever))
 	return s, nil
+}
+
+// with returns the options with the identity of credentials; the anonymity of a
+// URL gives way to it.
+func (o options) with(c storage.Credentials) (options, error) {
+	if c.IsZero() {
+		return o, nil
+	}
+	if err := c.Check("credentials_json", "anonymous"); err != nil {
+		return o, err
+	}
+	o.credentials, o.anonymous = c, false
+	if text := c.Get("anonymous"); text != "" {
+		var err error
+		if o.anonymous, err = strconv.ParseBool(text); err != nil {
+			return o, fmt.Errorf("credential anonymous is %q, want true or false", text)
+		}
+	}
+	return o, nil
 }
 
 // parseURL splits a store's URL into prefix, options, and the URL to open the

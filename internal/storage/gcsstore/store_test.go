@@ -34,7 +34,7 @@ func openURL(t testing.TB, raw, emulator string) *Store {
 	t.Helper()
 	u, err := url.Parse(raw)
 	must(t, err)
-	s, err := openAt(t.Context(), u, emulator)
+	s, err := openAt(t.Context(), u, storage.Credentials{}, emulator)
 	must(t, err)
 	t.Cleanup(func() { must(t, s.Close()) })
 	return s

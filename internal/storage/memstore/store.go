@@ -64,14 +64,14 @@ func newBucket() *bucket {
 }
 
 // Open is the storage.Opener of mem://name/prefix.
-func Open(_ context.Context, u *url.URL) (storage.Store, error) {
+func Open(_ context.Context, u *url.URL, c storage.Credentials) (storage.Store, error) {
 	fail := func(err error) error {
 		return &storage.Error{Op: "open", Store: u.Redacted(), Fault: work.Invalid, Err: err}
 	}
 	if u.Host == "" {
 		return nil, fail(errors.New("no name; write for example mem://name/prefix"))
 	}
-	if err := storage.CheckQuery(u, "prefix"); err != nil {
+	if err := errors.Join(storage.CheckQuery(u, "prefix"), c.Check()); err != nil {
 		return nil, fail(err)
 	}
 	prefix, err := storage.Prefix(u)

@@ -23,7 +23,7 @@ func TestConformance(t *testing.T) {
 
 func open(t *testing.T, raw string) storage.Store {
 	t.Helper()
-	s, err := storage.Drivers{"mem": Open}.Open(t.Context(), raw)
+	s, err := storage.Drivers{"mem": Open}.Open(t.Context(), raw, storage.Credentials{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestNames(t *testing.T) {
 func TestOpenChecksURL(t *testing.T) {
 	t.Parallel()
 	for _, raw := range []string{"mem:///prefix", "mem:name", "mem://name?region=x", "mem://name/a?prefix=b"} {
-		if _, err := (storage.Drivers{"mem": Open}).Open(t.Context(), raw); !storage.Is(err, work.Invalid) {
+		if _, err := (storage.Drivers{"mem": Open}).Open(t.Context(), raw, storage.Credentials{}); !storage.Is(err, work.Invalid) {
 			t.Errorf("Open(%s) = %v, want it refused", raw, err)
 		}
 	}

@@ -162,7 +162,7 @@ func TestParseEncryption(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = Open(t.Context(), u)
+		_, err = Open(t.Context(), u, storage.Credentials{})
 		wantFault(t, "Open("+raw+")", err, work.Invalid)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/auth"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -103,7 +104,8 @@ func (c *client) provider(ctx context.Context) (aws.CredentialsProvider, error) 
 }
 
 // load reads the configuration as every AWS tool does: environment, shared
-// files, profile, instance role. It sends nothing.
+// files, profile, instance role; of the identity only what it was not given. It
+// sends nothing.
 func (o options) load(ctx context.Context) (aws.Config, error) {
 	load := []func(*config.LoadOptions) error{
 		config.WithHTTPClient(awshttp.NewBuildableClient().
@@ -115,6 +117,10 @@ func (o options) load(ctx context.Context) (aws.Config, error) {
 	}
 	if o.region != "" {
 		load = append(load, config.WithRegion(o.region))
+	}
+	if c := o.credentials; !c.IsZero() {
+		load = append(load, config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(
+			c.Get("access_key_id"), c.Get("secret_access_key"), c.Get("session_token"))))
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, load...)
 	if err != nil {

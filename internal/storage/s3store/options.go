@@ -21,6 +21,7 @@ type options struct {
 	dualStack    bool
 	fips         bool
 	accelerate   bool
+	credentials  storage.Credentials
 }
 
 // known are the query parameters that a store's URL may have: those of the Go
@@ -29,6 +30,28 @@ var known = []string{
 	"accelerate", "anonymous", "awssdk", "disable_https", "dualstack", "endpoint", "fips", "hostname_immutable",
 	"kmskeyid", "prefix", "profile", "region", "request_checksum_calculation", "response_checksum_validation",
 	"s3ForcePathStyle", "ssetype", "use_path_style",
+}
+
+// with returns the options with the identity of credentials; the profile and
+// the anonymity of a URL give way to theirs.
+func (o options) with(c storage.Credentials) (options, error) {
+	if c.IsZero() {
+		return o, nil
+	}
+	if err := c.Check("access_key_id", "secret_access_key", "session_token", "profile", "anonymous"); err != nil {
+		return o, err
+	}
+	o.profile, o.anonymous = c.Get("profile"), false
+	if text := c.Get("anonymous"); text != "" {
+		var err error
+		if o.anonymous, err = strconv.ParseBool(text); err != nil {
+			return o, fmt.Errorf("credential anonymous is %q, want true or false", text)
+		}
+	}
+	if c.Get("access_key_id") != "" {
+		o.credentials = c
+	}
+	return o, nil
 }
 
 // parseURL splits a store's URL into bucket, prefix and options.

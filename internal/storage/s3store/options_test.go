@@ -56,7 +56,7 @@ func TestOpenRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = Open(t.Context(), u)
+		_, err = Open(t.Context(), u, storage.Credentials{})
 		if !storage.Is(err, work.Invalid) || !strings.Contains(err.Error(), want) {
 			t.Errorf("Open(%s) = %v, want an invalid that names %s", raw, err, want)
 		}

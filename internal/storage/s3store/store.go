@@ -41,10 +41,12 @@ type Store struct {
 }
 
 // Open opens the store that u names: s3://bucket/prefix with the query
-// parameters of the Go CDK's s3blob. It reads configuration and sends
+// parameters of the Go CDK's s3blob. The credentials are access_key_id and
+// secret_access_key, perhaps with a session_token, or a profile, or anonymous;
+// without them, what the AWS configuration finds. It reads that and sends
 // nothing.
-func Open(ctx context.Context, u *url.URL) (storage.Store, error) {
-	s, err := openStore(ctx, u)
+func Open(ctx context.Context, u *url.URL, c storage.Credentials) (storage.Store, error) {
+	s, err := openStore(ctx, u, c)
 	if err == nil {
 		return s, nil
 	}
@@ -55,9 +57,12 @@ func Open(ctx context.Context, u *url.URL) (storage.Store, error) {
 	return nil, &storage.Error{Op: "open", Store: u.Redacted(), Fault: fault, Err: err}
 }
 
-func openStore(ctx context.Context, u *url.URL) (*Store, error) {
+func openStore(ctx context.Context, u *url.URL, creds storage.Credentials) (*Store, error) {
 	bucket, prefix, o, err := parseURL(u)
 	if err != nil {
+		return nil, err
+	}
+	if o, err = o.with(creds); err != nil {
 		return nil, err
 	}
 	encrypt, err := parseEncryption(u.Query())
