@@ -134,7 +134,7 @@ func TestGateOfExpiredCredentials(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &stores{lanes: newLanes(0, 1<<20), open: map[string]*end{}}
-		e := &end{url: "s3://b/prefix?region=x"}
+		e := &end{bucket: s.lanes.bucket("s3://b"), url: "s3://b/prefix?region=x"}
 		s.open[e.url] = e
 		for _, want := range []time.Duration{firstRenewal, 2 * firstRenewal, 4 * firstRenewal, 8 * firstRenewal, lastRenewal, lastRenewal} {
 			e.note(expired())

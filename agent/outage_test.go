@@ -21,7 +21,7 @@ func TestGateOfOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &stores{lanes: newLanes(0, 1<<20), open: map[string]*end{}}
-		e := &end{url: "s3://b/prefix?region=x"}
+		e := &end{bucket: s.lanes.bucket("s3://b"), url: "s3://b/prefix?region=x"}
 		s.open[e.url] = e
 		if err := e.note(unreachable()); refusal(err) || !storage.Is(err, work.Transient) || e.shut() {
 			t.Errorf("note = %v of a store that was never reached, want an error like any other", err)
