@@ -108,8 +108,8 @@ func TestReceiverIsGivenUp(t *testing.T) {
 	b.finish(all, 1)
 	b.sender(all)
 	d := b.ended("ops")[0]
-	if d.State != work.DeliveryGivenUp || d.Tries != len(pauses)+1 || d.Status != 500 || !strings.Contains(d.Error, "500 Internal Server Error") {
-		t.Errorf("the delivery ended as %+v, want it given up after %d tries", d, len(pauses)+1)
+	if d.State != work.DeliveryGivenUp || d.Tries != len(quick)+1 || d.Status != 500 || !strings.Contains(d.Error, "500 Internal Server Error") {
+		t.Errorf("the delivery ended as %+v, want it given up after %d tries", d, len(quick)+1)
 	}
 	if strings.Contains(d.Error, "hunter2") {
 		t.Errorf("the error quotes the URL: %s", d.Error)

@@ -78,14 +78,8 @@ func (o noOutage) Failed(ctx context.Context, err error) {
 }
 func (o noOutage) Worked() {}
 
-// quick are pauses for tests, as many as there are in earnest.
-func quick() []time.Duration {
-	p := make([]time.Duration, len(pauses))
-	for i := range p {
-		p[i] = 20 * time.Millisecond
-	}
-	return p
-}
+// quick are pauses for tests.
+var quick = []time.Duration{20 * time.Millisecond, 20 * time.Millisecond, 20 * time.Millisecond, 20 * time.Millisecond}
 
 // receivers opens webhooks.
 func (b *bench) receivers(webhooks ...Webhook) *Receivers {
@@ -98,7 +92,7 @@ func (b *bench) receivers(webhooks ...Webhook) *Receivers {
 // sender runs a sender until stop is called or the test ends.
 func (b *bench) sender(to *Receivers) (s *Sender, stop func()) {
 	b.t.Helper()
-	s = New(b.Ledger, noOutage{b.t}, to, Options{Pauses: quick(), Log: slog.New(slog.NewTextHandler(b.t.Output(), nil))})
+	s = New(b.Ledger, noOutage{b.t}, to, Options{Pauses: quick, Log: slog.New(slog.NewTextHandler(b.t.Output(), nil))})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(b.t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
