@@ -36,6 +36,7 @@ func (c Config) Validate() error {
 		keyed("coordinator.reconcile", within(c.Coordinator.Reconcile, time.Second, time.Hour)),
 		keyed("coordinator.stalled", within(c.Coordinator.Stalled, 30*time.Second, 24*time.Hour)),
 		c.Agent.Validate(),
+		c.Notify.Validate(),
 	)
 }
 

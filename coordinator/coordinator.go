@@ -14,6 +14,7 @@ import (
 	"github.com/tranship/tranship/coordinator/collect"
 	"github.com/tranship/tranship/coordinator/dispatch"
 	"github.com/tranship/tranship/coordinator/ledger"
+	"github.com/tranship/tranship/coordinator/notify"
 	"github.com/tranship/tranship/coordinator/plan"
 	"github.com/tranship/tranship/coordinator/reconcile"
 	"github.com/tranship/tranship/internal/bus"
@@ -28,6 +29,7 @@ type Deps struct {
 	Log     *slog.Logger         // nil: silent
 	Metrics *prometheus.Registry // nil: the coordinator's alone
 	Version string
+	Notices Notices
 }
 
 // reconcileEvery is how long a loss may go unnoticed, once it is overdue.
@@ -54,6 +56,8 @@ type Coordinator struct {
 	herald    *herald
 	troubles  *troubles
 	pulse     *pulse
+	notices   Notices
+	sender    *notify.Sender
 }
 
 // New joins the parts of a coordinator; it talks to nobody yet.
@@ -75,6 +79,12 @@ func New(cfg config.Coordinator, d Deps) *Coordinator {
 		troubles:  &troubles{},
 		pulse:     newPulse(),
 	}
+	if c.notices = d.Notices; c.notices.Receivers == nil {
+		c.notices.Receivers = new(notify.Receivers)
+	}
+	c.sender = notify.New(d.Ledger, c.outage("delivering notices"), c.notices.Receivers, notify.Options{
+		Log: d.Log, Tried: c.metrics.tried, Pauses: d.Notices.Pauses,
+	})
 	queue := publisher{Bus: d.Bus, herald: c.herald, published: c.metrics.published}
 	c.dispatch = dispatch.New(d.Ledger, queue, c.outage("dispatching"), cfg.Window)
 	c.collect = collect.New(d.Bus, d.Ledger, collect.Options{
@@ -102,6 +112,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	g.Go(func() error { return c.collect.Run(ctx) })
 	g.Go(func() error { return c.listen(ctx) })
 	g.Go(func() error { return c.feelLedger(ctx) })
+	g.Go(func() error { return c.sender.Run(ctx) })
 	for _, l := range c.loops() {
 		g.Go(func() error { return l.run(ctx, c.outage(l.what)) })
 	}
@@ -142,6 +153,8 @@ func (c *Coordinator) loops() []loop {
 		{what: "giving up uploads", every: tidyEvery, turn: c.tidy},
 		{what: "sampling", every: sampleEvery, turn: c.sample},
 		{what: "looking for stalled jobs", every: min(stallEvery, time.Duration(c.cfg.Stalled)/2), turn: c.lookForStalls},
+		{what: "looking for notices", every: noticesEvery, turn: c.lookForNotices},
+		{what: "forgetting old deliveries", every: tidyDeliveriesEvery, turn: c.tidyDeliveries},
 	}
 }
 

@@ -221,7 +221,7 @@ func (l *Ledger) TidyDeliveries(ctx context.Context, keep, orphaned time.Duratio
 		WHERE id IN (
 			SELECT id
 			FROM deliveries
-			WHERE state = 'waiting' AND next_at < now() - $1::bigint * interval '1 microsecond' AND receiver <> ALL ($2)
+			WHERE state = 'waiting' AND next_at < now() - $1::bigint * interval '1 microsecond' AND receiver <> ALL (coalesce($2::text[], '{}'))
 			LIMIT $3
 			FOR UPDATE SKIP LOCKED)`
 

@@ -68,7 +68,7 @@ type fault struct {
 // bodyOf returns what receivers get of a notice. base is where the status page
 // is.
 func bodyOf(n work.Notice, base string) (string, error) {
-	b := body{Type: n.Kind, Timestamp: n.At.UTC(), Data: data{Summary: summary(n)}}
+	b := body{Type: n.Kind, Timestamp: n.At.UTC(), Data: data{Summary: Summary(n)}}
 	if j := n.Job; j.ID != 0 {
 		b.Data.Job = &job{
 			ID: j.ID, Name: shown(j.Name, maxName), State: j.State, Source: storeText(j.Source), Target: storeText(j.Target),
@@ -90,8 +90,8 @@ func bodyOf(n work.Notice, base string) (string, error) {
 	return string(text), nil
 }
 
-// summary says in one line what happened.
-func summary(n work.Notice) string {
+// Summary says in one line what happened.
+func Summary(n work.Notice) string {
 	if n.Kind == work.NoticeTest {
 		return "a test: notices arrive"
 	}

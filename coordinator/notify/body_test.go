@@ -53,7 +53,7 @@ func TestSummary(t *testing.T) {
 		work.NoticeTest:     "a test: notices arrive",
 	}
 	for _, kind := range append(work.NoticeKinds(), work.NoticeTest) {
-		if got := summary(work.Notice{Kind: kind, Job: j}); got != want[kind] {
+		if got := Summary(work.Notice{Kind: kind, Job: j}); got != want[kind] {
 			t.Errorf("of %s the summary is %q, want %q", kind, got, want[kind])
 		}
 	}

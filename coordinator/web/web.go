@@ -79,6 +79,7 @@ type Commander interface {
 type Deps struct {
 	Ledger    Ledger
 	Commander Commander
+	Messenger Messenger
 	Metrics   http.Handler // of /metrics
 	Version   string
 	Log       *slog.Logger

@@ -186,7 +186,7 @@ func (b *Bus) Emit(ctx context.Context, e work.Event) error {
 	if err != nil {
 		return fmt.Errorf("emit event %q: %w", e.What, err)
 	}
-	subject := eventRoot + e.Job.String() + "." + token(cmp.Or(e.What, "event"))
+	subject := eventRoot + token(cmp.Or(e.What, "event")) + "." + e.Job.String()
 	if err := b.store(ctx, &nats.Msg{Subject: subject, Data: body}); err != nil {
 		return fmt.Errorf("emit event %q of job %d: %w", e.What, e.Job, err)
 	}

@@ -248,7 +248,7 @@ func TestEmit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := s.GetLastMsgForSubject(ctx, "tranship.event.7.paused")
+	m, err := s.GetLastMsgForSubject(ctx, "tranship.event.paused.7")
 	if err != nil || !bytes.Contains(m.Data, []byte(`"who":"me"`)) {
 		t.Errorf("the event is %v, %v", m, err)
 	}

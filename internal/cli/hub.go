@@ -76,6 +76,10 @@ func (h *hub) start(ctx context.Context, command string) error {
 	if err := h.listen(); err != nil {
 		return err
 	}
+	notices, err := h.notices()
+	if err != nil {
+		return err
+	}
 	if err := h.startQueue(ctx); err != nil {
 		return err
 	}
@@ -84,6 +88,7 @@ func (h *hub) start(ctx context.Context, command string) error {
 	}
 	h.coordinator = coordinator.New(h.cfg.Coordinator, coordinator.Deps{
 		Ledger: h.ledger, Bus: h.bus, Log: h.log, Metrics: h.metrics, Version: buildVersion().Version,
+		Notices: notices,
 	})
 	return nil
 }
