@@ -153,6 +153,7 @@ func (c *Coordinator) loops() []loop {
 		{what: "giving up uploads", every: tidyEvery, turn: c.tidy},
 		{what: "sampling", every: sampleEvery, turn: c.sample},
 		{what: "looking for stalled jobs", every: min(stallEvery, time.Duration(c.cfg.Stalled)/2), turn: c.lookForStalls},
+		{what: "publishing events", every: eventsEvery, turn: newCrier(c.ledger, c.bus).cry},
 		{what: "looking for notices", every: noticesEvery, turn: c.lookForNotices},
 		{what: "forgetting old deliveries", every: tidyDeliveriesEvery, turn: c.tidyDeliveries},
 	}

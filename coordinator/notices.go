@@ -45,6 +45,16 @@ func (c *Coordinator) lookForNotices(ctx context.Context) error {
 	return err
 }
 
+// emit tells people who watch the queue. The ledger has what it is about, so
+// trouble here fails nothing.
+func (c *Coordinator) emit(ctx context.Context, e work.Event) {
+	ctx, cancel := context.WithTimeout(ctx, tellWithin)
+	defer cancel()
+	if err := c.bus.Emit(ctx, e); err != nil {
+		c.log.DebugContext(ctx, "queue not told of a notice", "job", e.Job, "what", e.What, "err", err)
+	}
+}
+
 // tidyDeliveries forgets old deliveries.
 func (c *Coordinator) tidyDeliveries(ctx context.Context) error {
 	_, err := c.ledger.TidyDeliveries(ctx, deliveriesKept, deliveriesOrphaned, c.notices.Receivers.Names())

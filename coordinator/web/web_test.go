@@ -221,7 +221,7 @@ func (c *checked) operation(r *http.Request) *openapi3.Operation {
 		}
 		same := true
 		for i := range want {
-			same = same && (want[i] == got[i] || want[i] == "{id}")
+			same = same && (want[i] == got[i] || strings.HasPrefix(want[i], "{"))
 		}
 		if same {
 			return item.GetOperation(r.Method)
