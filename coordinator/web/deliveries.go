@@ -43,7 +43,7 @@ func (s *site) listDeliveries(w http.ResponseWriter, r *http.Request) error {
 func (s *site) resendDelivery(w http.ResponseWriter, r *http.Request) error {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil || id <= 0 {
-		return api.NewProblem(api.NotFound, fmt.Sprintf("%q is not the number of a delivery", clip(r.PathValue("id"))))
+		return notThere("tranship notice ls lists the deliveries.", "%q is not the number of a delivery", clip(r.PathValue("id")))
 	}
 	who, err := readWhoAlone(r)
 	if err != nil {
@@ -51,7 +51,7 @@ func (s *site) resendDelivery(w http.ResponseWriter, r *http.Request) error {
 	}
 	d, err := s.Messenger.Resend(r.Context(), work.DeliveryID(id), who)
 	if errors.Is(err, work.ErrNotThere) {
-		return api.NewProblem(api.NotFound, fmt.Sprintf("there is no delivery %d, or it is forgotten by now", id))
+		return notThere("tranship notice ls lists the deliveries.", "there is no delivery %d, or it is forgotten by now", id)
 	}
 	if err != nil {
 		return err
@@ -75,12 +75,19 @@ func (s *site) testReceiver(w http.ResponseWriter, r *http.Request) error {
 	}
 	d, err := s.Messenger.Test(r.Context(), name, who)
 	if errors.Is(err, work.ErrNotThere) {
-		return api.NewProblem(api.NotFound, fmt.Sprintf("no receiver is called %q; tranship notice receivers lists them", clip(name)))
+		return notThere("tranship notice receivers lists them.", "no receiver is called %q", clip(name))
 	}
 	if err != nil {
 		return err
 	}
 	return answerJSON(w, d)
+}
+
+// notThere is the problem of a name or number that stands for nothing.
+func notThere(hint, format string, args ...any) error {
+	p := api.NewProblem(api.NotFound, fmt.Sprintf(format, args...))
+	p.Hint = hint
+	return p
 }
 
 // readWhoAlone returns who asks by a request that says nothing else.
