@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"coordinator/dispatch":          {"internal/work"},
 	"coordinator/ledger":            {"internal/work"},
 	"coordinator/ledger/ledgertest": {"internal/pgserver", "coordinator/ledger"},
+	"coordinator/notify":            {"internal/work"},
 	"coordinator/plan":              {"internal/work"},
 	"coordinator/reconcile":         {"internal/work"},
 	"coordinator/web":               {"coordinator/api", "internal/work"},
@@ -58,6 +59,7 @@ var onlyIn = map[string][]string{
 	"gocloud.dev":                         {"internal/storage/*"},
 	"github.com/aws":                      {"internal/storage/s3store", "internal/e2e/servers"},
 	"github.com/spf13/cobra":              {"internal/cli"},
+	"github.com/wneessen/go-mail":         {"coordinator/notify"},
 	"html/template":                       {"coordinator/web"},
 	"github.com/prometheus/client_golang": {"agent", "coordinator", "coordinator/ledger", "internal/cli"},
 }

@@ -126,8 +126,8 @@ type Store struct {
 
 // Notify says whom the coordinator tells what has happened.
 type Notify struct {
-	// FailureRate is the share of a job's objects, 0 to 1, that may fail before
-	// that is worth a notice. 0: never.
+	// FailureRate is the share of a job's final objects, 0 to 1, that may fail
+	// before that is worth a notice. 0: never.
 	FailureRate float64   `yaml:"failure_rate"`
 	Webhooks    []Webhook `yaml:"webhooks"`
 	SMTP        SMTP      `yaml:"smtp"`
@@ -145,13 +145,14 @@ type Webhook struct {
 	Previous string `yaml:"previous"` // the same
 	// Kinds of notices; none: all.
 	Kinds []string `yaml:"kinds"`
-	// Private lets the URL lead to an address that is not a public one.
+	// Private lets the URL lead to an address that is not a public one, and begin
+	// with http.
 	Private bool `yaml:"private"`
 }
 
 // SMTP is the server that mail is handed to.
 type SMTP struct {
-	Host     string `yaml:"host"` // host:port; empty: no mail is sent
+	Host     string `yaml:"host"` // host:port; empty: there are no Mails
 	User     string `yaml:"user"`
 	Password string `yaml:"password"` // env:NAME, file:PATH or credential:NAME
 	From     string `yaml:"from"`

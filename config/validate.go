@@ -39,6 +39,7 @@ func (c Config) Validate() error {
 		keyed("coordinator.stalled", within(c.Coordinator.Stalled, 30*time.Second, 24*time.Hour)),
 		c.Agent.Validate(),
 		c.Stores.Validate(),
+		c.Notify.Validate(),
 	)
 }
 

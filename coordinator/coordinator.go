@@ -14,6 +14,7 @@ import (
 	"github.com/tranship/tranship/coordinator/collect"
 	"github.com/tranship/tranship/coordinator/dispatch"
 	"github.com/tranship/tranship/coordinator/ledger"
+	"github.com/tranship/tranship/coordinator/notify"
 	"github.com/tranship/tranship/coordinator/plan"
 	"github.com/tranship/tranship/coordinator/reconcile"
 	"github.com/tranship/tranship/internal/bus"
@@ -32,6 +33,7 @@ type Deps struct {
 	HTTP    config.HTTP // how the API and the page are reached, and who may
 	// Admission is how agents join.
 	Admission Admission
+	Notices   Notices
 }
 
 // noteUseEvery is how late the ledger learns that a token was used.
@@ -66,6 +68,8 @@ type Coordinator struct {
 	admission Admission
 	revoked   chan struct{} // wakes the loop that shuts agents out
 	excluded  exclusion
+	notices   Notices
+	sender    *notify.Sender
 }
 
 // New joins the parts of a coordinator; it talks to nobody yet.
@@ -89,6 +93,12 @@ func New(cfg config.Coordinator, d Deps) *Coordinator {
 		admission: d.Admission,
 		revoked:   make(chan struct{}, 1),
 	}
+	if c.notices = d.Notices; c.notices.Receivers == nil {
+		c.notices.Receivers = new(notify.Receivers)
+	}
+	c.sender = notify.New(d.Ledger, c.outage("delivering notices"), c.notices.Receivers, notify.Options{
+		Log: d.Log, Tried: c.metrics.tried, Pauses: d.Notices.Pauses,
+	})
 	queue := publisher{Bus: d.Bus, herald: c.herald, published: c.metrics.published}
 	c.dispatch = dispatch.New(d.Ledger, queue, c.outage("dispatching"), cfg.Window)
 	c.collect = collect.New(d.Bus, d.Ledger, collect.Options{
@@ -116,6 +126,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	g.Go(func() error { return c.collect.Run(ctx) })
 	g.Go(func() error { return c.listen(ctx) })
 	g.Go(func() error { return c.feelLedger(ctx) })
+	g.Go(func() error { return c.sender.Run(ctx) })
 	for _, l := range c.loops() {
 		g.Go(func() error { return l.run(ctx, c.outage(l.what)) })
 	}
@@ -158,6 +169,9 @@ func (c *Coordinator) loops() []loop {
 		{what: "sampling", every: sampleEvery, turn: c.sample},
 		{what: "noting which tokens are used", every: noteUseEvery, turn: c.ledger.NoteUse},
 		{what: "looking for stalled jobs", every: min(stallEvery, time.Duration(c.cfg.Stalled)/2), turn: c.lookForStalls},
+		{what: "publishing events", every: eventsEvery, turn: newCrier(c.ledger, c.bus).cry},
+		{what: "looking for notices", every: noticesEvery, turn: c.lookForNotices},
+		{what: "forgetting old deliveries", every: tidyDeliveriesEvery, turn: c.tidyDeliveries},
 	}
 }
 

@@ -34,8 +34,8 @@ func (c *Coordinator) finish(ctx context.Context) error {
 }
 
 // tell brings the queue up to what the ledger says of a job. It is a courtesy
-// to agents and people: the ledger has it already, and controls repeats what
-// matters, so trouble here fails nothing.
+// to agents: the ledger has it already, and controls repeats what matters, so
+// trouble here fails nothing.
 func (c *Coordinator) tell(ctx context.Context, j work.Job, what, who string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellWithin)
 	defer cancel()
@@ -45,11 +45,8 @@ func (c *Coordinator) tell(ctx context.Context, j work.Job, what, who string) {
 		// that goes on is published again.
 		err = errors.Join(err, c.bus.PurgeJob(ctx, j.Site, j.ID))
 	}
-	err = errors.Join(err, c.bus.Emit(ctx, work.Event{
-		Job: j.ID, At: time.Now(), Who: who, What: what, Note: j.Error,
-	}))
 	if err != nil {
-		c.log.WarnContext(ctx, "queue not told of a job", "job", j.ID, "what", what, "err", err)
+		c.log.WarnContext(ctx, "queue not told of a job", "job", j.ID, "what", what, "by", who, "err", err)
 	}
 }
 

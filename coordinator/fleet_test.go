@@ -49,6 +49,8 @@ type bundle struct {
 	// stalled is after how long they say that a job is; 0: the default.
 	stalled time.Duration
 	ackWait time.Duration
+	// notices returns whom the next coordinator tells; nil: nobody.
+	notices func() Notices
 	script  atomic.Pointer[func(storagetest.Call) storagetest.Kind] // of faulty stores
 }
 
@@ -154,9 +156,11 @@ func (b *bundle) coordinatorOn(name string, conn *bus.Bus) (c *Coordinator, stop
 	if b.stalled > 0 {
 		cfg.Stalled = config.Duration(b.stalled)
 	}
-	c = New(cfg, Deps{
-		Ledger: b.ledger, Bus: conn, Log: b.log(name), Metrics: prometheus.NewRegistry(), Version: "test",
-	})
+	deps := Deps{Ledger: b.ledger, Bus: conn, Log: b.log(name), Metrics: prometheus.NewRegistry(), Version: "test"}
+	if b.notices != nil {
+		deps.Notices = b.notices()
+	}
+	c = New(cfg, deps)
 	return c, b.run(name, c.Run)
 }
 

@@ -19,9 +19,10 @@ type metrics struct {
 	finished   *prometheus.CounterVec // by state
 	items      *prometheus.GaugeVec   // by state
 	oldest     prometheus.Gauge
-	uploads    *prometheus.GaugeVec // by state
-	stalled    *prometheus.GaugeVec // by cause
-	stalledFor *prometheus.GaugeVec // by cause
+	uploads    *prometheus.GaugeVec   // by state
+	stalled    *prometheus.GaugeVec   // by cause
+	stalledFor *prometheus.GaugeVec   // by cause
+	deliveries *prometheus.CounterVec // by type and state
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -56,13 +57,27 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		Namespace: "tranship", Subsystem: "coordinator", Name: "stalled_seconds",
 		Help: "For how long nothing has moved of the job that is stalled longest, by cause.",
 	}, []string{"cause"})
+	m.deliveries = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "tranship", Subsystem: "coordinator", Name: "delivery_tries_total",
+		Help: "Tries to bring a notice to a receiver, by its type and the state of the delivery then: waiting ones are tried again.",
+	}, []string{"type", "state"})
+	for _, t := range []work.ReceiverType{work.ReceiverWebhook, work.ReceiverMail} {
+		for _, s := range work.DeliveryStates() {
+			m.deliveries.WithLabelValues(string(t), string(s)) // so that it is there before the first
+		}
+	}
 	m.stalls(nil, time.Time{}) // so that they are there before the first
 	for _, s := range []work.JobState{work.Succeeded, work.Incomplete, work.JobFailed} {
 		m.finished.WithLabelValues(string(s)) // so that it is there before the first
 	}
 	r.MustRegister(m.published, m.recorded, m.reconciled, m.finished, m.items, m.oldest, m.uploads,
-		m.stalled, m.stalledFor)
+		m.stalled, m.stalledFor, m.deliveries)
 	return m
+}
+
+// tried counts a try of a delivery.
+func (m *metrics) tried(t work.ReceiverType, s work.DeliveryState) {
+	m.deliveries.WithLabelValues(string(t), string(s)).Inc()
 }
 
 // backlog shows what the ledger counted.

@@ -20,6 +20,7 @@ func (c *Coordinator) Handler() http.Handler {
 		Ledger:    c.ledger,
 		Commander: jobs{c},
 		Roster:    roster{c},
+		Messenger: messenger{c},
 		Metrics:   promhttp.HandlerFor(c.registry, promhttp.HandlerOpts{}),
 		Version:   c.version,
 		Log:       c.log,

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/tranship/tranship/coordinator/ledger"
-	"github.com/tranship/tranship/internal/work"
 )
 
 // stallEvery is how often stalled jobs are looked for, at least.
@@ -24,20 +23,9 @@ func (c *Coordinator) lookForStalls(ctx context.Context) error {
 	c.metrics.stalls(found.All, time.Now())
 	for _, s := range found.Fresh {
 		c.log.WarnContext(ctx, "job stalled", "job", s.Job, "since", s.Since, "cause", s.Cause, "why", s.Why)
-		c.emit(ctx, work.Event{Job: s.Job, At: time.Now(), Who: "tranship", What: "stalled", Note: s.Why})
 	}
 	for _, id := range found.Moving {
 		c.log.InfoContext(ctx, "job moves again", "job", id)
-		c.emit(ctx, work.Event{Job: id, At: time.Now(), Who: "tranship", What: "moving"})
 	}
 	return nil
-}
-
-// emit tells people who watch the queue; the ledger has the event already.
-func (c *Coordinator) emit(ctx context.Context, e work.Event) {
-	ctx, cancel := context.WithTimeout(ctx, tellWithin)
-	defer cancel()
-	if err := c.bus.Emit(ctx, e); err != nil {
-		c.log.DebugContext(ctx, "queue not told of a job", "job", e.Job, "what", e.What, "err", err)
-	}
 }

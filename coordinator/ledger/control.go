@@ -113,7 +113,8 @@ func lockJob(ctx context.Context, tx *sqlx.Tx, id work.JobID) (work.JobState, er
 func setState(ctx context.Context, tx *sqlx.Tx, id work.JobID, state work.JobState) error {
 	const query = `
 		UPDATE jobs
-		SET state = $2, stalled = NULL, moved_at = CASE WHEN $2 = 'running' THEN now() ELSE moved_at END
+		SET state = $2, stalled = NULL, noticed = noticed - 'job.stalled',
+			moved_at = CASE WHEN $2 = 'running' THEN now() ELSE moved_at END
 		WHERE id = $1`
 
 	_, err := tx.ExecContext(ctx, query, id, string(state))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 
@@ -28,6 +29,19 @@ func addEvent(ctx context.Context, tx *sqlx.Tx, job work.JobID, who, what, note 
 		return fmt.Errorf("write the event %q: %w", what, err)
 	}
 	return nil
+}
+
+// EventBefore returns the id of the newest event that is older than age; 0 if
+// there is none.
+func (l *Ledger) EventBefore(ctx context.Context, age time.Duration) (id int64, err error) {
+	const query = `
+		SELECT coalesce((
+			SELECT id FROM events WHERE at < now() - $1::bigint * interval '1 microsecond' ORDER BY id DESC LIMIT 1), 0)`
+
+	if err := l.db.GetContext(ctx, &id, query, age.Microseconds()); err != nil {
+		return 0, fmt.Errorf("find the events of long ago: %w", err)
+	}
+	return id, nil
 }
 
 // Events lists the events after the one called after, oldest first: of a job,

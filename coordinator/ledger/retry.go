@@ -314,6 +314,7 @@ func reopen(ctx context.Context, tx *sqlx.Tx, job work.JobID, objects int64) err
 		UPDATE jobs
 		SET failed = failed - $2, retries = retries + $2, error = '', checked_at = NULL, finished_at = NULL,
 			moved_at = now(), stalled = NULL,
+			noticed = noticed - '{job.finished,job.failed,job.canceled,job.stalled}'::text[], -- its next end is news
 			state = CASE WHEN state = 'paused' THEN state ELSE 'running' END
 		WHERE id = $1`
 

@@ -132,6 +132,7 @@ func TestContract(t *testing.T) {
 	useEvidence(t, b)
 	useRoster(t, b)
 	useTokens(t, b)
+	useNotices(t, b)
 	_, err = c.Version(ctx)
 	must("version", err)
 	asked := api.Examination{Stores: []work.StoreCheck{{Store: "s3://a/b", Write: true}}}

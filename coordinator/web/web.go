@@ -80,6 +80,7 @@ type Deps struct {
 	Ledger    Ledger
 	Commander Commander
 	Roster    Roster
+	Messenger Messenger
 	Metrics   http.Handler // of /metrics
 	Version   string
 	Log       *slog.Logger

@@ -24,7 +24,7 @@
 //	TRANSHIP_RESULTS       work queue     tranship.result.<site>.<agent>.<job>.<item>
 //	    ledger             consumer       coordinators take here
 //	TRANSHIP_DEAD          30 days        tranship.dead.>: unreadable messages and why
-//	TRANSHIP_EVENTS        7 days         tranship.event.<job>.<what>
+//	TRANSHIP_EVENTS        7 days         tranship.event.<what>.<job>
 //	TRANSHIP_AGENTS        bucket, 45 s   <site>.<agent>: agents that are alive
 //	TRANSHIP_JOBS          bucket         <job>: state of open jobs
 //	TRANSHIP_LEDGER        bucket         mark: the last ids of the ledger that is published here

@@ -180,14 +180,20 @@ func (b *Bus) PurgeJob(ctx context.Context, site string, job work.JobID) error {
 }
 
 // Emit tells people what happened, in stream TRANSHIP_EVENTS. Nothing reads
-// events back.
+// events back. One that has an id is kept once, whoever repeats it within two
+// minutes.
 func (b *Bus) Emit(ctx context.Context, e work.Event) error {
 	body, err := json.Marshal(e)
 	if err != nil {
 		return fmt.Errorf("emit event %q: %w", e.What, err)
 	}
-	subject := eventRoot + e.Job.String() + "." + token(cmp.Or(e.What, "event"))
-	if err := b.store(ctx, &nats.Msg{Subject: subject, Data: body}); err != nil {
+	subject := eventRoot + token(cmp.Or(e.What, "event")) + "." + e.Job.String()
+	m := nats.NewMsg(subject)
+	m.Data = body
+	if e.ID > 0 { // a ledger that was set back may use the id again, but not at the same time
+		m.Header.Set(nats.MsgIdHdr, fmt.Sprintf("event-%d-%d", e.ID, e.At.UnixMicro()))
+	}
+	if err := b.store(ctx, m); err != nil {
 		return fmt.Errorf("emit event %q of job %d: %w", e.What, e.Job, err)
 	}
 	return nil

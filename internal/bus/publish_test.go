@@ -244,11 +244,19 @@ func TestEmit(t *testing.T) {
 			t.Errorf("Emit(%q) = %v", what, err)
 		}
 	}
+	for range 2 { // two coordinators tell of one event
+		if err := b.Emit(ctx, work.Event{ID: 12, Job: 7, What: "resumed", At: time.Unix(1, 0)}); err != nil {
+			t.Error(err)
+		}
+	}
 	s, err := b.js.Stream(ctx, eventsStream)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := s.GetLastMsgForSubject(ctx, "tranship.event.7.paused")
+	if info, err := s.Info(ctx); err != nil || info.State.Msgs != 4 {
+		t.Errorf("the stream has %d events, %v, want 4", info.State.Msgs, err)
+	}
+	m, err := s.GetLastMsgForSubject(ctx, "tranship.event.paused.7")
 	if err != nil || !bytes.Contains(m.Data, []byte(`"who":"me"`)) {
 		t.Errorf("the event is %v, %v", m, err)
 	}

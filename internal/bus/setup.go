@@ -111,7 +111,7 @@ func (b *Bus) setupLogs(ctx context.Context) error {
 	}
 	events := jetstream.StreamConfig{
 		Name:        eventsStream,
-		Description: "What happened to jobs, for people: tranship.event.<job>.<what>",
+		Description: "What happened, for people: tranship.event.<what>.<job>",
 		Subjects:    []string{eventRoot + ">"},
 		MaxAge:      7 * 24 * time.Hour,
 		MaxBytes:    maxEventBytes,

@@ -81,6 +81,10 @@ func (h *hub) start(ctx context.Context, command string) error {
 	if err := h.listen(); err != nil {
 		return err
 	}
+	notices, err := h.notices()
+	if err != nil {
+		return err
+	}
 	if err := h.startQueue(ctx); err != nil {
 		return err
 	}
@@ -89,7 +93,7 @@ func (h *hub) start(ctx context.Context, command string) error {
 	}
 	h.coordinator = coordinator.New(h.cfg.Coordinator, coordinator.Deps{
 		Ledger: h.ledger, Bus: h.bus, Stores: h.cfg.Stores, Log: h.log, Metrics: h.metrics, Version: buildVersion().Version, HTTP: h.cfg.HTTP,
-		Admission: h.admission(),
+		Admission: h.admission(), Notices: notices,
 	})
 	return h.ensureToken(ctx)
 }

@@ -17,8 +17,17 @@ COMMENT ON COLUMN agents.tuning IS 'how many streams go to each pair of stores, 
 ALTER TABLE events ADD COLUMN remote text NOT NULL DEFAULT '';
 COMMENT ON COLUMN events.remote IS 'the address that the request came from; empty: nobody asked';
 
-ALTER TABLE jobs ADD COLUMN noticed jsonb;
-COMMENT ON COLUMN jobs.noticed IS 'of which kinds there was a notice already; NULL: none';
+-- Nobody is to be told now of jobs that ended before there were notices. What
+-- has not ended yet is little.
+ALTER TABLE jobs ADD COLUMN noticed jsonb NOT NULL
+  DEFAULT '{"job.finished": null, "job.failed": null, "job.canceled": null, "job.failure_rate": null}';
+ALTER TABLE jobs ALTER COLUMN noticed SET DEFAULT '{}';
+UPDATE jobs SET noticed = '{}' WHERE finished_at IS NULL;
+COMMENT ON COLUMN jobs.noticed IS
+  'of which kinds there was a notice already, and when; of job.stalled only until it moves again, of an end only until the job is retried';
+CREATE INDEX jobs_unnoticed ON jobs (id)
+  WHERE state NOT IN ('running', 'paused') AND NOT noticed ?| '{job.finished,job.failed,job.canceled}';
+COMMENT ON INDEX jobs_unnoticed IS 'ends that nobody was told of yet';
 
 CREATE TABLE tokens (
   id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -125,7 +134,7 @@ CREATE TABLE deliveries (
   body       text NOT NULL,
   state      text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'sent', 'given_up')),
   tries      integer NOT NULL DEFAULT 0,
-  next_at    timestamptz DEFAULT now(),
+  next_at    timestamptz NOT NULL DEFAULT now(),
   created_at timestamptz NOT NULL DEFAULT now(),
   sent_at    timestamptz,
   status     integer NOT NULL DEFAULT 0,
@@ -136,7 +145,8 @@ COMMENT ON COLUMN deliveries.notice IS 'its own id, the same for all receivers a
 COMMENT ON COLUMN deliveries.receiver IS 'its name in the configuration';
 COMMENT ON COLUMN deliveries.next_at IS 'when it is tried next; a coordinator that tries moves it on first';
 COMMENT ON COLUMN deliveries.status IS 'of the last answer; 0: there was none';
-CREATE INDEX deliveries_due ON deliveries (next_at) WHERE state = 'waiting';
-COMMENT ON INDEX deliveries_due IS 'what is to be tried next';
-CREATE INDEX deliveries_receiver ON deliveries (receiver, id);
-COMMENT ON INDEX deliveries_receiver IS 'listing';
+COMMENT ON COLUMN deliveries.tries IS 'so far, the present one included';
+CREATE INDEX deliveries_due ON deliveries (receiver, next_at) WHERE state = 'waiting';
+COMMENT ON INDEX deliveries_due IS 'what is to be tried next, receiver by receiver';
+CREATE INDEX deliveries_receiver ON deliveries (receiver, state, id);
+COMMENT ON INDEX deliveries_receiver IS 'listing, and how deliveries to a receiver have fared';
