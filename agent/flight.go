@@ -60,7 +60,7 @@ func (f *flight) begin(h *held) context.Context {
 	f.patient.Store(0)
 	f.copying.Store(0)
 	f.from.Store(f.moves.Load())
-	ctx, cancel := context.WithCancelCause(h.moving)
+	ctx, cancel := context.WithCancelCause(context.WithValue(h.moving, flightKey{}, f))
 	f.mu.Lock()
 	f.cancel, f.item = cancel, h
 	f.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tranship/tranship/config"
+	"github.com/tranship/tranship/coordinator/allot"
 	"github.com/tranship/tranship/coordinator/collect"
 	"github.com/tranship/tranship/coordinator/dispatch"
 	"github.com/tranship/tranship/coordinator/ledger"
@@ -33,6 +34,9 @@ type Deps struct {
 // reconcileEvery is how long a loss may go unnoticed, once it is overdue.
 const reconcileEvery = 3 * time.Second
 
+// allotLeast is the time between two rounds of dividing limits at least.
+const allotLeast = 100 * time.Millisecond
+
 // A Coordinator decides and remembers.
 type Coordinator struct {
 	cfg       config.Coordinator
@@ -54,6 +58,8 @@ type Coordinator struct {
 	herald    *herald
 	troubles  *troubles
 	pulse     *pulse
+	allotter  *allot.Allotter
+	allotting chan struct{} // wakes the loop that divides limits
 }
 
 // New joins the parts of a coordinator; it talks to nobody yet.
@@ -74,8 +80,10 @@ func New(cfg config.Coordinator, d Deps) *Coordinator {
 		herald:    &herald{ledger: d.Ledger, bus: d.Bus},
 		troubles:  &troubles{},
 		pulse:     newPulse(),
+		allotting: make(chan struct{}, 1),
 	}
-	queue := publisher{Bus: d.Bus, herald: c.herald, published: c.metrics.published}
+	c.allotter = allot.New(d.Ledger, d.Bus, func() { wake(c.allotting) })
+	queue := publisher{Bus: d.Bus, herald: c.herald, published: c.metrics.published, limited: c.allotter.Limited}
 	c.dispatch = dispatch.New(d.Ledger, queue, c.outage("dispatching"), cfg.Window)
 	c.collect = collect.New(d.Bus, d.Ledger, collect.Options{
 		Planner:  plan.Planner{Jitter: rand.Float64},
@@ -123,6 +131,9 @@ func (c *Coordinator) setup(ctx context.Context) {
 			err = c.recognise(ctx)
 		}
 		if err == nil {
+			err = c.allotter.Read(ctx) // before anything is published that a limit may bound
+		}
+		if err == nil {
 			trouble.Worked()
 			close(c.prepared)
 			return
@@ -141,6 +152,7 @@ func (c *Coordinator) loops() []loop {
 		{what: "recording the fleet", every: fleetEvery, turn: c.keepFleet},
 		{what: "giving up uploads", every: tidyEvery, turn: c.tidy},
 		{what: "sampling", every: sampleEvery, turn: c.sample},
+		{what: "dividing limits", every: allot.Every, least: allotLeast, wake: c.allotting, turn: c.allotter.Round},
 		{what: "looking for stalled jobs", every: min(stallEvery, time.Duration(c.cfg.Stalled)/2), turn: c.lookForStalls},
 	}
 }
@@ -162,15 +174,20 @@ func (c *Coordinator) outage(what string) *outage {
 	return &outage{log: c.log, what: what, all: c.troubles}
 }
 
-// A publisher is a queue that counts the items that are put on it.
+// A publisher is a queue that counts the items that are put on it, and says of
+// each whether a limit bounds it.
 type publisher struct {
 	*bus.Bus
 	herald    *herald
 	published prometheus.Counter
+	limited   func(work.Item) bool
 }
 
 // Publish implements dispatch.Publisher and reconcile.Queue.
 func (p publisher) Publish(ctx context.Context, items []work.Item) []work.Receipt {
+	for i := range items {
+		items[i].Limited = p.limited(items[i])
+	}
 	if err := p.herald.announce(ctx, items); err != nil {
 		return slices.Repeat([]work.Receipt{{Err: err}}, len(items))
 	}
