@@ -89,7 +89,7 @@ func (f *flight) holder() *held {
 // bounds returns what bounds the stream now, nil if nothing does.
 func (f *flight) bounds() *bounds {
 	h := f.holder()
-	if h == nil || h.agent.limits == nil {
+	if h == nil || h.agent == nil || h.agent.limits == nil {
 		return nil
 	}
 	if b := h.bounds(); len(b.src)+len(b.dst)+len(b.all) > 0 {

@@ -8,6 +8,7 @@ import (
 // A holder is an agent in view of one amount that is divided.
 type holder struct {
 	held  int64 // the most that it may still believe to be its own
+	told  int64 // what it was told last; not more than held
 	wants int64
 	deaf  bool // it cannot be told anything now
 }
@@ -18,7 +19,9 @@ type holder struct {
 // once it is known to have heard of that.
 //
 // Holders get what they want as long as that is enough, or else those that want
-// most the same.
+// most the same. While more may be held than the limit is, because that was
+// lowered, nobody is told more than before, though it may be less than what it is
+// held to have: any of what they were told since may count for each of them.
 func divide(limit int64, holders []holder) []int64 {
 	free, shared := limit, limit
 	for _, h := range holders {
@@ -37,12 +40,15 @@ func divide(limit int64, holders []holder) []int64 {
 		}
 		missing += max(0, parts[i]-h.held)
 	}
-	if missing <= free {
+	if missing <= free { // so free is not negative
 		return parts
 	}
 	for i, h := range holders {
-		if more := parts[i] - h.held; more > 0 {
-			parts[i] = h.held + portion(more, max(free, 0), missing)
+		switch more := parts[i] - h.held; {
+		case free < 0 && !h.deaf:
+			parts[i] = min(parts[i], h.told)
+		case more > 0:
+			parts[i] = h.held + portion(more, free, missing)
 		}
 	}
 	return parts

@@ -51,8 +51,8 @@ type plan struct {
 
 // A claim is what an agent has to do with a limit.
 type claim struct {
-	sharer   int // its place; -1: the agent is gone
-	held     work.Rate
+	sharer   int           // its place; -1: the agent is gone
+	row      work.ShareRow // what it may be using
 	use      work.Use
 	known    bool // use
 	expected bool // it needs it, or may at any moment: there is work for it
@@ -68,10 +68,10 @@ func (p *plan) limit(l *work.Limit) {
 			n++
 		}
 	}
-	amount := func(limit int64, held func(work.Rate) int64, used func(work.Use) (int64, bool)) []int64 {
+	amount := func(limit int64, of func(work.Rate) int64, used func(work.Use) (int64, bool)) []int64 {
 		holders := make([]holder, len(claims))
 		for i, c := range claims {
-			holders[i] = holder{held: held(c.held), deaf: c.sharer < 0 || p.Sharers[c.sharer].Stamp == ""}
+			holders[i] = holder{held: of(c.row.Rate), told: of(c.row.Told), deaf: c.sharer < 0 || p.Sharers[c.sharer].Stamp == ""}
 			have, more := used(c.use)
 			holders[i].wants = c.wants(limit, limit/max(n, 1), holders[i].held, have, more)
 		}
@@ -125,10 +125,10 @@ func (c claim) wants(limit, even, held, used int64, more bool) int64 {
 
 // claims returns all agents that a limit could be about.
 func (p *plan) claims(l *work.Limit) []claim {
-	held := map[[2]string]work.Rate{}
+	held := map[[2]string]work.ShareRow{}
 	for _, s := range p.InForce {
 		if s.Limit == l.ID {
-			held[[2]string{s.Site, s.Agent}] = s.Rate
+			held[[2]string{s.Site, s.Agent}] = s
 		}
 	}
 	sites, all := p.sites(l)
@@ -136,7 +136,7 @@ func (p *plan) claims(l *work.Limit) []claim {
 	for i, s := range p.Sharers {
 		key := [2]string{s.Site, s.Agent}
 		if p.reaches(l, s.Site) {
-			c := claim{sharer: i, held: held[key], expected: all || sites[s.Site]}
+			c := claim{sharer: i, row: held[key], expected: all || sites[s.Site]}
 			if at := slices.IndexFunc(s.Uses, func(u work.Use) bool { return u.Limit == l.ID }); at >= 0 {
 				c.use, c.known = s.Uses[at], true
 				c.expected = c.expected || c.use.MoreBytes || c.use.MoreRequests
@@ -146,7 +146,7 @@ func (p *plan) claims(l *work.Limit) []claim {
 		}
 	}
 	for _, r := range held {
-		claims = append(claims, claim{sharer: -1, held: r})
+		claims = append(claims, claim{sharer: -1, row: r})
 	}
 	return claims
 }

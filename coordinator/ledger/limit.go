@@ -257,7 +257,8 @@ func (l *Ledger) Shares(ctx context.Context) ([]work.ShareRow, error) {
 
 func readShares(ctx context.Context, q sqlx.QueryerContext) ([]work.ShareRow, error) {
 	const query = `
-		SELECT limit_id AS limit, site, agent, bytes, requests, until
+		SELECT limit_id AS "limit", site, agent, bytes, requests,
+			told_bytes AS "told.bytes", told_requests AS "told.requests", until
 		FROM shares
 		WHERE until > now()
 		ORDER BY limit_id, site, agent`

@@ -123,13 +123,17 @@ func keepGrants(ctx context.Context, tx *sqlx.Tx, grants []work.Grant) error {
 			FROM unnest($1::text[], $2::text[], $4::boolean[]) AS g (site, agent, bound)
 			WHERE s.site = g.site AND s.agent = g.agent`
 		share = `
-			INSERT INTO shares AS s (site, agent, limit_id, bytes, requests, until)
-			SELECT g.site, g.agent, g.id, g.bytes, g.requests, a.answered_at + g.lasts * interval '1 microsecond'
+			INSERT INTO shares AS s (site, agent, limit_id, bytes, requests, told_bytes, told_requests, until)
+			SELECT g.site, g.agent, g.id, g.bytes, g.requests, g.bytes, g.requests,
+				a.answered_at + g.lasts * interval '1 microsecond'
 			FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::double precision[], $6::bigint[])
 				AS g (site, agent, id, bytes, requests, lasts)
 			JOIN sharers a ON a.site = g.site AND a.agent = g.agent
+			WHERE g.bytes > 0 OR g.requests > 0 OR EXISTS ( -- or there is nothing to remember
+				SELECT FROM shares o WHERE o.limit_id = g.id AND o.site = g.site AND o.agent = g.agent)
 			ON CONFLICT (limit_id, site, agent) DO UPDATE SET
 				bytes = greatest(s.bytes, excluded.bytes), requests = greatest(s.requests, excluded.requests),
+				told_bytes = excluded.told_bytes, told_requests = excluded.told_requests,
 				until = greatest(s.until, excluded.until)`
 	)
 	if len(grants) == 0 {
@@ -150,9 +154,7 @@ func keepGrants(ctx context.Context, tx *sqlx.Tx, grants []work.Grant) error {
 		}
 		sites, agents, bound = append(sites, g.Site), append(agents, g.Agent), append(bound, len(g.Shares) > 0)
 		for _, s := range g.Shares {
-			if !s.Stop {
-				rows.add(*g, s)
-			}
+			rows.add(*g, s)
 		}
 	}
 	if _, err := tx.ExecContext(ctx, told, pq.Array(sites), pq.Array(agents), seq, pq.Array(bound)); err != nil {
@@ -191,6 +193,9 @@ func (l *Ledger) Answered(ctx context.Context, answers []work.Answer) error {
 		return cmp.Or(cmp.Compare(a.Site, b.Site), cmp.Compare(a.Agent, b.Agent))
 	})
 	err := l.inTx(ctx, func(tx *sqlx.Tx) error {
+		if err := keepFormer(ctx, tx, answers); err != nil {
+			return err
+		}
 		told, err := noteAnswers(ctx, tx, answers)
 		if err != nil {
 			return err
@@ -207,6 +212,38 @@ func (l *Ledger) Answered(ctx context.Context, answers []work.Answer) error {
 		return fmt.Errorf("note %d answers about limits: %w", len(answers), err)
 	}
 	return nil
+}
+
+// keepFormer sets apart what former processes of agents that were restarted may
+// be using: nobody can tell them anything any more, and they may still be there.
+// A stamp begins with the name of the process, up to a dot.
+func keepFormer(ctx context.Context, tx *sqlx.Tx, answers []work.Answer) error {
+	const query = `
+		WITH former AS (
+			SELECT s.site, s.agent, split_part(s.stamp, '.', 1) AS life
+			FROM sharers s
+			JOIN unnest($1::text[], $2::text[], $3::text[]) AS a (site, agent, stamp) ON a.site = s.site AND a.agent = s.agent
+			WHERE split_part(s.stamp, '.', 1) <> split_part(a.stamp, '.', 1)
+			ORDER BY s.site, s.agent
+			FOR UPDATE OF s
+		), gone AS (
+			DELETE FROM shares s
+			USING former f
+			WHERE s.site = f.site AND s.agent = f.agent
+			RETURNING s.*, f.life
+		)
+		INSERT INTO shares AS s (site, agent, limit_id, bytes, requests, told_bytes, told_requests, until)
+		SELECT site, agent || '#' || life, limit_id, bytes, requests, told_bytes, told_requests, until FROM gone
+		ON CONFLICT (limit_id, site, agent) DO UPDATE SET
+			bytes = greatest(s.bytes, excluded.bytes), requests = greatest(s.requests, excluded.requests),
+			until = greatest(s.until, excluded.until)`
+
+	var sites, agents, stamps []string
+	for _, a := range answers {
+		sites, agents, stamps = append(sites, a.Site), append(agents, a.Agent), append(stamps, plain(work.Clip(a.Stamp)))
+	}
+	_, err := tx.ExecContext(ctx, query, pq.Array(sites), pq.Array(agents), pq.Array(stamps))
+	return err
 }
 
 // noteAnswers returns the number of what each agent was told last, by site and
@@ -249,7 +286,7 @@ func keepTaken(ctx context.Context, tx *sqlx.Tx, taken []work.Answer) error {
 			WHERE s.site = t.site AND s.agent = t.agent`
 		holds = `
 			UPDATE shares s
-			SET bytes = t.bytes, requests = t.requests
+			SET bytes = t.bytes, requests = t.requests, told_bytes = t.bytes, told_requests = t.requests
 			FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::double precision[], $6::bigint[])
 				AS t (site, agent, id, bytes, requests, lasts)
 			WHERE s.site = t.site AND s.agent = t.agent AND s.limit_id = t.id`

@@ -103,10 +103,11 @@ type Use struct {
 
 // A ShareRow is what the ledger knows an agent may be using of a limit.
 type ShareRow struct {
-	Limit LimitID `json:"limit"`
-	Site  string  `json:"site"`
-	Agent string  `json:"agent"`
-	Rate
+	Limit LimitID   `json:"limit"`
+	Site  string    `json:"site"`
+	Agent string    `json:"agent"`
+	Rate            // the most that it may still believe to be its own
+	Told  Rate      `json:"told"`  // what it was told last
 	Until time.Time `json:"until"` // it uses it no more then, unless it is told so again
 }
 

@@ -104,16 +104,20 @@ COMMENT ON COLUMN limits.requests IS 'a second; 0: as many as there are';
 COMMENT ON COLUMN limits.windows IS 'when another rate holds, every week anew';
 
 CREATE TABLE shares (
-  site     text NOT NULL,
-  agent    text NOT NULL,
-  limit_id bigint NOT NULL, -- no reference: it outlives its limit until its time is over
-  bytes    bigint NOT NULL,
-  requests double precision NOT NULL,
-  until    timestamptz NOT NULL,
+  site          text NOT NULL,
+  agent         text NOT NULL,
+  limit_id      bigint NOT NULL, -- no reference: it outlives its limit until its time is over
+  bytes         bigint NOT NULL,
+  requests      double precision NOT NULL,
+  told_bytes    bigint NOT NULL,
+  told_requests double precision NOT NULL,
+  until         timestamptz NOT NULL,
   PRIMARY KEY (limit_id, site, agent)
 );
 COMMENT ON TABLE shares IS 'What of each limit an agent may be using. Together they never exceed it.';
+COMMENT ON COLUMN shares.agent IS 'its name; of a former process of it with # and the name of that';
 COMMENT ON COLUMN shares.bytes IS 'a second: the most that it may still believe to be its own';
+COMMENT ON COLUMN shares.told_bytes IS 'what it was, or is being, told last';
 COMMENT ON COLUMN shares.until IS 'when it uses it no more, unless it is told so again';
 
 CREATE TABLE sharers (
