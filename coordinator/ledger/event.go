@@ -16,7 +16,7 @@ const nobody = "tranship"
 // addEvent writes a line of the audit log in the transaction of the change
 // that it tells of.
 func addEvent(ctx context.Context, tx *sqlx.Tx, job work.JobID, who, what, note string) error {
-	const query = `INSERT INTO events (job_id, who, what, note) VALUES ($1, $2, $3, $4)`
+	const query = `INSERT INTO events (job_id, who, what, note) VALUES (nullif($1::bigint, 0), $2, $3, $4)`
 
 	if who == "" {
 		who = nobody

@@ -129,6 +129,7 @@ func TestContract(t *testing.T) {
 		t.Errorf("canceled job is %s", j.State)
 	}
 	useEvidence(t, b)
+	useLimits(t, b)
 	_, err = c.Version(ctx)
 	must("version", err)
 	asked := api.Examination{Stores: []work.StoreCheck{{Store: "s3://a/b", Write: true}}}
