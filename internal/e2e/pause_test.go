@@ -75,9 +75,9 @@ func TestPauseAndResumeAtOnce(t *testing.T) {
 	if f.over(t, id) {
 		t.Error("the job was over before the last pause: nothing was proved")
 	}
-	other := f.submit(t, "--compare", "none", src.URL("paused-src", ""), slow.URL("canceled-dst", ""))
-	eventually(t, "the other to be copied too", time.Minute, func() bool { return f.job(t, other).Copied > 0 })
 	command(id, "pause")
+	other := f.submit(t, "--compare", "none", src.URL("paused-src", ""), slow.URL("canceled-dst", ""))
+	eventually(t, "the other to be copied", time.Minute, func() bool { return f.job(t, other).Copied > 0 })
 	began := command(other, "cancel")
 	figures(t, "canceled_after", seconds(stops().Sub(began)))
 	command(id, "resume")
