@@ -69,7 +69,7 @@ type allowance struct {
 
 // A bucket holds what may be used of one thing, and counts what is.
 type bucket struct {
-	*rate.Limiter
+	atomic.Pointer[rate.Limiter]
 	used   atomic.Int64
 	waited atomic.Int64 // nanoseconds, of all streams
 }
@@ -126,8 +126,7 @@ func (l *limits) replace(shares []work.Share) {
 	for _, s := range shares {
 		a := l.shares[s.Limit]
 		if a == nil || a.Scope != s.Scope || a.Name != s.Name {
-			a = &allowance{bytes: bucket{Limiter: rate.NewLimiter(0, 0)}, requests: bucket{Limiter: rate.NewLimiter(0, 0)}}
-			a.grew.c = make(chan struct{})
+			a = &allowance{grew: bell{c: make(chan struct{})}}
 			l.version.Add(1)
 		}
 		much := s.Bytes > 2*a.Bytes || s.Requests > 2*a.Requests
@@ -141,8 +140,8 @@ func (l *limits) replace(shares []work.Share) {
 	}
 	for id, a := range l.shares {
 		if known[id] != a {
-			a.bytes.SetLimit(rate.Inf)
-			a.requests.SetLimit(rate.Inf)
+			a.bytes.Load().SetLimit(rate.Inf)
+			a.requests.Load().SetLimit(rate.Inf)
 			a.grew.now()
 			l.version.Add(1)
 		}
@@ -170,10 +169,18 @@ func (b *bell) now() {
 }
 
 // set makes the bucket fill at so much a second, and hold a quarter of a second
-// of that, or what is taken at once.
+// of that, or what is taken at once. One that is to fill much more slowly begins
+// anew, and empty: what was taken in advance would keep it so for long.
 func (b *bucket) set(per float64, atOnce int) {
-	b.SetLimit(rate.Limit(per))
-	b.SetBurst(max(int(per/4), atOnce))
+	burst := max(int(per/4), atOnce)
+	l := b.Load()
+	if l == nil || rate.Limit(2*per) < l.Limit() {
+		l = rate.NewLimiter(rate.Limit(per), burst)
+		l.AllowN(time.Now(), burst)
+		b.Store(l)
+	}
+	l.SetLimit(rate.Limit(per))
+	l.SetBurst(burst)
 }
 
 // Bytes pass in pieces, small enough that all streams get on while they share

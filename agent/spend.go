@@ -125,7 +125,7 @@ func (t *toll) piece(n int) int {
 		return n
 	}
 	for _, a := range slices.Concat(b.on(t.at), b.all) {
-		n = min(n, min(max(a.bytes.Burst()*4/pieces, leastPiece), mostPiece))
+		n = min(n, min(max(a.bytes.Load().Burst()*4/pieces, leastPiece), mostPiece))
 	}
 	return n
 }
@@ -147,7 +147,7 @@ func (t *toll) pay(n int64) error {
 	for _, a := range all {
 		a.bytes.used.Add(n)
 		for left := n; left > 0; {
-			piece := min(left, int64(max(a.bytes.Burst(), 1)))
+			piece := min(left, int64(max(a.bytes.Load().Burst(), 1)))
 			if err := t.flight.draw(t.ctx, a, &a.bytes, int(piece)); err != nil {
 				return err
 			}
@@ -168,10 +168,11 @@ func (f *flight) draw(ctx context.Context, a *allowance, b *bucket, n int) error
 			return err
 		}
 		grew := a.grew.get()
-		if b.Limit() == 0 {
+		l := b.Load()
+		if l.Limit() == 0 {
 			return nil // it is not bounded
 		}
-		r := b.ReserveN(time.Now(), n)
+		r := l.ReserveN(time.Now(), n)
 		if !r.OK() {
 			return nil // the share has just become less than the piece: it is one piece too much
 		}

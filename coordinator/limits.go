@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"strings"
 
 	"github.com/tranship/tranship/coordinator/allot"
 	"github.com/tranship/tranship/internal/work"
@@ -52,4 +53,22 @@ func (l limits) changed(ctx context.Context) {
 		l.c.log.DebugContext(ctx, "limits not read", "err", err) // the next round reads them
 	}
 	wake(l.c.allotting)
+}
+
+// examineLimits looks whether all agents keep to the limits, if there are any.
+func (c *Coordinator) examineLimits(ctx context.Context) []work.Check {
+	check := work.Check{Part: "agents", What: "limits", State: work.CheckOK}
+	all, _, unbounded, err := limits{c}.Limits(ctx)
+	switch {
+	case err != nil:
+		check.State, check.Found, check.Advice = work.CheckUnknown, err.Error(), "Postgres knows them: see there"
+	case len(all) == 0:
+		return nil
+	case len(unbounded) > 0:
+		check.State, check.Found = work.CheckWarning, "not kept to by "+strings.Join(unbounded, ", ")
+		check.Advice = "agents of the version before know of no limits: upgrade them; else see their logs"
+	default:
+		check.Found = "all agents keep to them"
+	}
+	return []work.Check{check}
 }
