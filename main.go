@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // limits have windows in time zones, on machines that know of none, too
 
 	"github.com/tranship/tranship/internal/cli"
 )

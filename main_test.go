@@ -21,6 +21,7 @@ var mayImport = map[string][]string{
 	"agent":                         {"config", "internal/work", "internal/bus", "internal/storage"},
 	"config":                        {"internal/work"},
 	"coordinator":                   {"config", "internal/work", "internal/bus", "coordinator/*"},
+	"coordinator/allot":             {"internal/work"},
 	"coordinator/api":               {"internal/work"},
 	"coordinator/collect":           {"internal/work", "coordinator/plan"},
 	"coordinator/dispatch":          {"internal/work"},

@@ -40,13 +40,14 @@ type Agent struct {
 	host    string
 	ackWait func() time.Duration // see bus.Bus.AckWait
 	wait    time.Duration        // see waitLimit
-	rest    time.Duration        // see pausedAgain
+	rest    time.Duration        // see restLimit
 	started time.Time
 	metrics *metrics
 
 	stores  *stores
 	carrier *carrier
 	lanes   *lanes
+	limits  *limits
 	vouched vouched
 	scans   *semaphore.Weighted // listings under way
 	flights []*flight           // one for each stream
@@ -115,7 +116,7 @@ func New(cfg config.Agent, d Deps) (*Agent, error) {
 	}
 	a := &Agent{
 		cfg: cfg, bus: d.Bus, log: d.Log.With("agent", cfg.Name), version: d.Version,
-		host: host, ackWait: d.Bus.AckWait, wait: waitLimit, rest: pausedAgain, started: time.Now(),
+		host: host, ackWait: d.Bus.AckWait, wait: waitLimit, rest: restLimit, started: time.Now(),
 		stores:  &stores{opener: Opener{Drivers: d.Stores, Known: d.Known}, lanes: ways, open: map[string]*end{}},
 		lanes:   ways,
 		carrier: &carrier{sizes: usualSizes, budget: newBudget(int64(cfg.Memory)), streams: semaphore.NewWeighted(int64(cfg.Streams))},
@@ -131,6 +132,7 @@ func New(cfg config.Agent, d Deps) (*Agent, error) {
 		states:  map[work.JobID]work.JobState{},
 	}
 	a.carrier.lounge = &lounge{seats: int64(cfg.Streams / 2)}
+	a.limits = newLimits(cfg.Site, a.carrier.lounge)
 	a.moving.Store(&[]work.JobID{})
 	a.settles.SetLimit(settlesAtOnce)
 	for range cfg.Streams {

@@ -39,7 +39,7 @@ func (c *carrier) forBegin(o work.Options) *carrier {
 
 // resume goes on with the upload that an item names.
 func (t *transfer) resume(it work.Item) (*division, error) {
-	mp, ok := t.dst.Store.(storage.Multipart)
+	mp, ok := t.dst.multipart()
 	if !ok {
 		return nil, &storage.Error{Op: "open", Store: t.dst.url, Key: t.obj.Key, Fault: work.Unsupported,
 			Err: fmt.Errorf("the target takes no parts, and item %d is a %s", it.ID, it.Kind)}

@@ -106,7 +106,7 @@ func (t *transfer) try(ctx context.Context) (work.ObjectOutcome, error) {
 			return out, err
 		}
 	}
-	mp, parted := t.dst.Store.(storage.Multipart)
+	mp, parted := t.dst.multipart()
 	copier, serverSide := t.copier()
 
 	in := storage.Info{Key: t.obj.Key, Size: t.obj.Size, ETag: t.obj.ETag}
@@ -189,6 +189,9 @@ func (t *transfer) serverCopy(ctx context.Context, c storage.Copier, in storage.
 	opts := storage.PutOptions{Meta: meta, Sums: toSend(t.options.Verify, in.Sums, 0), If: t.over}
 	var dst storage.Info
 	err = t.flight.patientlyFor(in.Size, func() (err error) {
+		if err := t.dst.asks(ctx); err != nil {
+			return err
+		}
 		if err := t.leased(); err != nil {
 			return err
 		}
@@ -249,6 +252,7 @@ func (t *transfer) buffered(ctx context.Context, in storage.Info) (evidence, err
 		return evidence{}, err
 	}
 	tp := t.tap(src, in.Size, toHash(t.options.Verify, src.sums, t.dst.expected(), true))
+	tp.toll = &toll{ctx: ctx, flight: t.flight, at: atSource}
 	b := buf.b[:in.Size]
 	err = tp.drain(b)
 	if closing := src.Close(); err == nil {
@@ -260,6 +264,9 @@ func (t *transfer) buffered(ctx context.Context, in storage.Info) (evidence, err
 	opts := storage.PutOptions{Meta: src.meta, Sums: toSend(t.options.Verify, src.sums, tp.seen.Algos()), If: t.over}
 	if opts.Sums.Algos() == 0 && strict(t.options.Verify) {
 		opts.Sums = only(tp.seen, storage.CRC32C)
+	}
+	if err := (&toll{ctx: ctx, flight: t.flight, at: atTarget, again: true}).pay(in.Size); err != nil {
+		return evidence{}, err
 	}
 	dst, err := t.dst.Put(ctx, t.obj.Key, &fenced{paced{bytes.NewReader(b), t.flight}, t.fence()}, in.Size, opts)
 	if err != nil {
@@ -298,7 +305,7 @@ func (t *transfer) streamed(ctx context.Context, in storage.Info) (evidence, err
 	defer src.Close()
 	algos := toHash(t.options.Verify, src.sums, t.dst.expected(), false)
 	tp := t.tap(src, in.Size, algos)
-	tp.lease = t.fence()
+	tp.lease, tp.toll = t.fence(), &toll{ctx: ctx, flight: t.flight, at: atSource | atTarget}
 	opts := storage.PutOptions{Meta: src.meta, Sums: toSend(t.options.Verify, src.sums, algos), If: t.over}
 	dst, err := t.dst.Put(ctx, t.obj.Key, tp, in.Size, opts)
 	switch broke := tp.broke(); {

@@ -63,6 +63,9 @@ func (t *transfer) tags(ctx context.Context, meta *storage.Meta) (why string, er
 	case !ok:
 		return "they cannot be read from the source", nil
 	}
+	if err := t.src.asks(ctx); err != nil {
+		return "", err
+	}
 	found, err := tagger.Tags(ctx, t.obj.Key)
 	switch {
 	case err == nil:

@@ -62,7 +62,7 @@ func (f *flight) begin(h *held) context.Context {
 	f.copying.Store(0)
 	f.from.Store(f.moves.Load())
 	f.lane.Store(h.pair.lane)
-	ctx, cancel := context.WithCancelCause(h.moving)
+	ctx, cancel := context.WithCancelCause(context.WithValue(h.moving, flightKey{}, f))
 	f.mu.Lock()
 	f.cancel, f.item = cancel, h
 	f.mu.Unlock()

@@ -281,7 +281,14 @@ func (l *lounge) patience(f *flight) time.Duration {
 }
 
 func (l *lounge) waitFor(ctx context.Context, f *flight, d time.Duration, broken bool) error {
-	if broken || d > longWait {
+	return l.await(ctx, f, d, broken || d > longWait, nil)
+}
+
+// await waits for d, or until there are news. It returns errRefused if the item
+// is to be put down or the agent to stop, and if it should sit down meanwhile
+// and there is no seat.
+func (l *lounge) await(ctx context.Context, f *flight, d time.Duration, sit bool, news <-chan struct{}) error {
+	if sit {
 		if l == nil || f.alone() {
 			return errRefused
 		}
@@ -296,6 +303,8 @@ func (l *lounge) waitFor(ctx context.Context, f *flight, d time.Duration, broken
 	return f.patiently(func() error {
 		select {
 		case <-timer.C:
+			return nil
+		case <-news:
 			return nil
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -330,6 +339,9 @@ func (f *flight) alone() bool {
 func (h *held) refused(err error) bool {
 	if !errors.Is(err, errRefused) {
 		return false
+	}
+	if errors.Is(err, errNoShare) {
+		h.stop(errNoShare)
 	}
 	h.stop(errRefused)
 	return true

@@ -16,9 +16,10 @@ import (
 const (
 	// pauseGrace is how long objects of a paused job may take to finish.
 	pauseGrace = 700 * time.Millisecond
-	// pausedAgain is how long an item of a paused job rests before it is
-	// offered again, give or take half. Resuming a job takes no longer.
-	pausedAgain = 8 * time.Second
+	// restLimit is how long an item rests of a job that seems to be over, or of
+	// which a store refuses to be asked, before it is offered again, give or take
+	// half.
+	restLimit = 8 * time.Second
 )
 
 // A held is an item in hand. It is put down when its last task is done.
@@ -48,7 +49,8 @@ type held struct {
 	moved atomic.Int64
 	left  atomic.Int64 // tasks not done, and one for the feeder
 	lease lease
-	hung  atomic.Bool // a stream does not come back from it
+	hung  atomic.Bool            // a stream does not come back from it
+	bound atomic.Pointer[bounds] // see bounds
 
 	mu       sync.Mutex
 	delivery *bus.Delivery
@@ -289,7 +291,7 @@ func (h *held) unopen() error {
 	if h.opening.upload.ID == "" {
 		return nil
 	}
-	mp, ok := h.pair.dst.Store.(storage.Multipart)
+	mp, ok := h.pair.dst.multipart()
 	if !ok {
 		return nil
 	}

@@ -17,7 +17,7 @@ import (
 func TestPausedJobIsPutDownAndResumed(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	r.prepare = func(a *Agent) { a.rest = 200 * time.Millisecond }
+	r.prepare = func(a *Agent) { a.rest = time.Hour } // so nothing of it may wait for that
 	door := newDoorkeeper()
 	r.dst = door
 	list := objects(t, r.src, 20, 100)

@@ -271,7 +271,8 @@ func (d *division) send(ctx context.Context, n int) error {
 	if got.Size != d.in.Size {
 		return d.changed(fmt.Errorf("its size is now %d, was %d", got.Size, d.in.Size))
 	}
-	tp := &tap{body: body, flight: d.flight, left: size, digest: storage.NewDigest(d.algos)}
+	tp := &tap{body: body, flight: d.flight, left: size, digest: storage.NewDigest(d.algos),
+		toll: &toll{ctx: ctx, flight: d.flight, at: atSource | atTarget}}
 	part, err := d.mp.PutPart(ctx, d.upload, n, tp, size, storage.Sums{})
 	switch broke := tp.broke(); {
 	case err != nil && broke != nil:

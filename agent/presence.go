@@ -18,7 +18,7 @@ const beatEvery = 5 * time.Second
 func (a *Agent) Presence() work.Presence {
 	p := work.Presence{
 		Agent: a.cfg.Name, Site: a.cfg.Site, Version: a.version,
-		Host: a.host, PID: os.Getpid(), Started: a.started.UTC(), State: "running", Trouble: a.stores.trouble(),
+		Host: a.host, PID: os.Getpid(), Started: a.started.UTC(), State: "running", Trouble: a.trouble(),
 		Items: a.inHand(), Streams: int(a.busy.Load()), Limit: min(a.cfg.Streams, a.lanes.streams()),
 		Objects: a.objects.Load(), Bytes: a.bytes.Load(), Rate: float64(a.rate.Load()),
 		Moving: *a.moving.Load(), Tuning: a.lanes.tuning(),
@@ -83,6 +83,7 @@ func (a *Agent) serve(ctx context.Context) {
 		err := a.bus.Serve(ctx, bus.ServiceOptions{
 			Agent: a.cfg.Name, Site: a.cfg.Site, Version: a.version, Host: a.host,
 			Stats: func() any { return a.Presence() }, Drain: a.Drain,
+			Allot:   a.limits.take,
 			Examine: func(ctx context.Context, c work.StoreCheck) []work.Check { return Examine(ctx, a.stores.opener, c) },
 		})
 		if ctx.Err() == nil {

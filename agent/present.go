@@ -137,7 +137,8 @@ func (t *transfer) read(ctx context.Context, from *end, in storage.Info, algos s
 		return storage.Sums{}, &storage.Error{Op: "read", Store: from.url, Key: t.obj.Key, Fault: work.SrcChanged,
 			Err: fmt.Errorf("its size is now %d, was %d", got.Size, in.Size)}
 	}
-	tp := &tap{body: body, of: from.url, looks: true, flight: t.flight, left: in.Size, digest: storage.NewDigest(algos)}
+	tp := &tap{body: body, of: from.url, looks: true, flight: t.flight, left: in.Size, digest: storage.NewDigest(algos),
+		toll: &toll{ctx: ctx, flight: t.flight, at: t.sideOf(from)}}
 	_, err = io.Copy(io.Discard, tp)
 	return tp.seen, err
 }

@@ -71,7 +71,7 @@ func (t *transfer) readTarget(ctx context.Context, there storage.Info, algos sto
 func (t *transfer) takeBack(ctx context.Context, wrong storage.Info) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer cancel()
-	now, err := t.dst.Stat(ctx, t.obj.Key)
+	now, err := t.dst.Store.Stat(ctx, t.obj.Key) // no limit may keep it there
 	switch {
 	case storage.Is(err, work.NotFound):
 		return nil

@@ -33,6 +33,9 @@ func (e *end) probe(ctx context.Context, write bool) (work.StoreReport, error) {
 	if !e.facts.asked[role] {
 		ctx, cancel := context.WithTimeout(ctx, openTimeout)
 		defer cancel()
+		if err := e.asks(ctx); err != nil {
+			return r, err
+		}
 		found, err := p.Probe(ctx, write)
 		if err != nil {
 			return r, e.note(err)

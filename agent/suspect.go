@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -49,9 +50,11 @@ func silences(d *bus.Delivery) int {
 // giveBack hands an item that is not done to other agents. The queue counts
 // that as it counts the deliveries that end without a word; so only the first
 // time, and never with a suspect, it is left to the queue. Else the ledger is
-// told, and has the item handed out in a new message.
+// told, and has the item handed out in a new message: so it is, too, where the
+// coordinators know better when that should be, because the job is paused or
+// limits bound it.
 func (h *held) giveBack(d *bus.Delivery, why error, delay time.Duration) error {
-	if d.Deliveries < silentLimit && !h.item.Suspect {
+	if d.Deliveries < silentLimit && !h.item.Suspect && !errors.Is(why, errPaused) && !errors.Is(why, errNoShare) {
 		return d.Nak(delay)
 	}
 	r := h.newResult()

@@ -279,6 +279,9 @@ func (a *Agent) guard(ctx context.Context, t task, f *flight, fn func() error) (
 			err = t.stalled(f, began)
 		}
 	}()
+	if err := f.admit(ctx); err != nil {
+		return err
+	}
 	return fn()
 }
 

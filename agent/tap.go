@@ -20,6 +20,7 @@ type tap struct {
 	want   storage.Sums // what the bytes must add up to, as far as it is computed
 	left   int64        // bytes still promised
 	lease  *lease       // that it fails with; nil: none
+	toll   *toll        // that the bytes pay; nil: none
 	seen   storage.Sums // of all bytes, once they have passed
 	err    error        // what Read ended with
 }
@@ -37,7 +38,10 @@ func (t *tap) Read(p []byte) (int, error) {
 	if t.err != nil {
 		return 0, t.err
 	}
-	n, err := t.body.Read(p)
+	n, err := t.body.Read(p[:t.toll.piece(len(p))])
+	if unpaid := t.toll.pay(int64(n)); unpaid != nil {
+		n, err = 0, unpaid
+	}
 	if t.looks {
 		t.flight.looked(int64(n))
 	} else {

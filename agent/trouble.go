@@ -51,7 +51,7 @@ func (s *stores) gates() map[string]bool {
 	return closed
 }
 
-// trouble says what keeps the agent from working, "" if nothing does.
+// trouble says which stores keep the agent from working, "" if none does.
 func (s *stores) trouble() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,5 +66,11 @@ func (s *stores) trouble() string {
 		all = append(all, text)
 	}
 	slices.Sort(all)
+	return work.Clip(strings.Join(all, "; "))
+}
+
+// trouble says what keeps the agent from working, "" if nothing does.
+func (a *Agent) trouble() string {
+	all := slices.DeleteFunc([]string{a.stores.trouble(), a.limits.trouble()}, func(s string) bool { return s == "" })
 	return work.Clip(strings.Join(all, "; "))
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tranship/tranship/config"
+	"github.com/tranship/tranship/coordinator/allot"
 	"github.com/tranship/tranship/coordinator/collect"
 	"github.com/tranship/tranship/coordinator/dispatch"
 	"github.com/tranship/tranship/coordinator/ledger"
@@ -42,6 +43,9 @@ const noteUseEvery = 10 * time.Second
 // reconcileEvery is how long a loss may go unnoticed, once it is overdue.
 const reconcileEvery = 3 * time.Second
 
+// allotLeast is the time between two rounds of dividing limits at least.
+const allotLeast = 100 * time.Millisecond
+
 // A Coordinator decides and remembers.
 type Coordinator struct {
 	cfg       config.Coordinator
@@ -70,6 +74,8 @@ type Coordinator struct {
 	excluded  exclusion
 	notices   Notices
 	sender    *notify.Sender
+	allotter  *allot.Allotter
+	allotting chan struct{} // wakes the loop that divides limits
 }
 
 // New joins the parts of a coordinator; it talks to nobody yet.
@@ -92,14 +98,16 @@ func New(cfg config.Coordinator, d Deps) *Coordinator {
 		pulse:     newPulse(),
 		admission: d.Admission,
 		revoked:   make(chan struct{}, 1),
+		allotting: make(chan struct{}, 1),
 	}
+	c.allotter = allot.New(d.Ledger, d.Bus, func() { wake(c.allotting) })
 	if c.notices = d.Notices; c.notices.Receivers == nil {
 		c.notices.Receivers = new(notify.Receivers)
 	}
 	c.sender = notify.New(d.Ledger, c.outage("delivering notices"), c.notices.Receivers, notify.Options{
 		Log: d.Log, Tried: c.metrics.tried, Pauses: d.Notices.Pauses,
 	})
-	queue := publisher{Bus: d.Bus, herald: c.herald, published: c.metrics.published}
+	queue := publisher{Bus: d.Bus, herald: c.herald, published: c.metrics.published, limited: c.allotter.Limited}
 	c.dispatch = dispatch.New(d.Ledger, queue, c.outage("dispatching"), cfg.Window)
 	c.collect = collect.New(d.Bus, d.Ledger, collect.Options{
 		Planner:  plan.Planner{Jitter: rand.Float64},
@@ -148,6 +156,9 @@ func (c *Coordinator) setup(ctx context.Context) {
 			err = c.recognise(ctx)
 		}
 		if err == nil {
+			err = c.allotter.Read(ctx) // before anything is published that a limit may bound
+		}
+		if err == nil {
 			trouble.Worked()
 			close(c.prepared)
 			return
@@ -168,6 +179,7 @@ func (c *Coordinator) loops() []loop {
 		{what: "shutting out revoked agents", every: shutOutEvery, wake: c.revoked, turn: c.shutOut},
 		{what: "sampling", every: sampleEvery, turn: c.sample},
 		{what: "noting which tokens are used", every: noteUseEvery, turn: c.ledger.NoteUse},
+		{what: "dividing limits", every: allot.Every, least: allotLeast, wake: c.allotting, turn: c.allotter.Round},
 		{what: "looking for stalled jobs", every: min(stallEvery, time.Duration(c.cfg.Stalled)/2), turn: c.lookForStalls},
 		{what: "publishing events", every: eventsEvery, turn: newCrier(c.ledger, c.bus).cry},
 		{what: "looking for notices", every: noticesEvery, turn: c.lookForNotices},
@@ -192,15 +204,20 @@ func (c *Coordinator) outage(what string) *outage {
 	return &outage{log: c.log, what: what, all: c.troubles}
 }
 
-// A publisher is a queue that counts the items that are put on it.
+// A publisher is a queue that counts the items that are put on it, and says of
+// each whether a limit bounds it.
 type publisher struct {
 	*bus.Bus
 	herald    *herald
 	published prometheus.Counter
+	limited   func(work.Item) bool
 }
 
 // Publish implements dispatch.Publisher and reconcile.Queue.
 func (p publisher) Publish(ctx context.Context, items []work.Item) []work.Receipt {
+	for i := range items {
+		items[i].Limited = p.limited(items[i])
+	}
 	if err := p.herald.announce(ctx, items); err != nil {
 		return slices.Repeat([]work.Receipt{{Err: err}}, len(items))
 	}

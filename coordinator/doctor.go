@@ -49,7 +49,7 @@ func (c *Coordinator) examineAgents(ctx context.Context, stores []work.StoreChec
 	if err != nil {
 		return []work.Check{{Part: "agents", What: "list", State: work.CheckFailing, Found: err.Error(), Advice: "Postgres knows them: see there"}}
 	}
-	return append(c.examineFleet(ctx, agents), c.examineStores(ctx, agents, stores)...)
+	return slices.Concat(c.examineFleet(ctx, agents), c.examineLimits(short), c.examineStores(ctx, agents, stores))
 }
 
 // examineFleet looks at the agents.

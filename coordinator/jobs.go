@@ -78,6 +78,13 @@ func (j jobs) Cancel(ctx context.Context, id work.JobID, who string) (work.Job, 
 	return j.change(ctx, id, "canceled", who, j.c.ledger.Cancel)
 }
 
+// SetClass makes a job more urgent, or less.
+func (j jobs) SetClass(ctx context.Context, id work.JobID, class work.Class, who string) (work.Job, error) {
+	return j.change(ctx, id, "priority set", who, func(ctx context.Context, id work.JobID, who string) (work.Job, error) {
+		return j.c.ledger.SetClass(ctx, id, class, who)
+	})
+}
+
 // Retry opens failed objects of a job again and reports how many.
 func (j jobs) Retry(ctx context.Context, q work.RetryQuery, who string) (int64, error) {
 	if err := j.c.waitForSetup(ctx); err != nil {

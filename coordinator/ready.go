@@ -21,6 +21,7 @@ func (c *Coordinator) Handler() http.Handler {
 		Commander: jobs{c},
 		Roster:    roster{c},
 		Messenger: messenger{c},
+		Limits:    limits{c},
 		Metrics:   promhttp.HandlerFor(c.registry, promhttp.HandlerOpts{}),
 		Version:   c.version,
 		Log:       c.log,

@@ -205,7 +205,7 @@ func (j waitingJob) grants() []grant {
 func take(ctx context.Context, tx *sqlx.Tx, ids []int64, jobs []waitingJob) ([]work.Item, error) {
 	const query = `
 		UPDATE items i
-		SET state = 'queued', epoch = i.epoch + 1, queued_at = now(), looked_at = now()
+		SET state = 'queued', epoch = i.epoch + 1, queued_at = now(), looked_at = now(), class = NULL
 		FROM jobs j
 		WHERE i.id = ANY ($1) AND j.id = i.job_id
 		RETURNING i.epoch,` + itemColumns

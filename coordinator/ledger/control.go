@@ -25,12 +25,17 @@ func (l *Ledger) Pause(ctx context.Context, id work.JobID, who string) (work.Job
 	})
 }
 
-// Resume lets a paused job go on. It is no error if the job is running
+// Resume lets a paused job go on, at once: nothing of it waits any longer. It is no error if the job is running
 // already, and work.ErrState if it has ended.
 func (l *Ledger) Resume(ctx context.Context, id work.JobID, who string) (work.Job, error) {
-	// What was queued may have been removed from the queue during the pause:
-	// have Overdue see to it at once.
-	const overdue = `UPDATE items SET looked_at = '-infinity' WHERE job_id = $1 AND state = 'queued'`
+	const (
+		// What was queued may have been removed from the queue during the pause:
+		// have Overdue see to it at once.
+		overdue = `UPDATE items SET looked_at = '-infinity' WHERE job_id = $1 AND state = 'queued'`
+		// Agents have given back what they held, and whoever resumes a job does not
+		// want to wait.
+		due = `UPDATE items SET not_before = now() WHERE job_id = $1 AND state = 'ready' AND not_before > now()`
+	)
 
 	return l.control(ctx, "resume", id, func(tx *sqlx.Tx, state work.JobState) error {
 		if state != work.Paused {
@@ -39,8 +44,10 @@ func (l *Ledger) Resume(ctx context.Context, id work.JobID, who string) (work.Jo
 		if err := setState(ctx, tx, id, work.Running); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, overdue, id); err != nil {
-			return err
+		for _, query := range []string{overdue, due} {
+			if _, err := tx.ExecContext(ctx, query, id); err != nil {
+				return err
+			}
 		}
 		return addEvent(ctx, tx, id, who, "resumed", "")
 	})
@@ -66,6 +73,34 @@ func (l *Ledger) Cancel(ctx context.Context, id work.JobID, who string) (work.Jo
 		return work.Job{}, err
 	}
 	return l.Job(ctx, id)
+}
+
+// SetClass makes a job more urgent, or less. What of it is on the queue stays
+// there as it was, for its class is in its subject: under another the same item
+// would be there twice. All else is handed out in the new class. It is no error
+// if the job is in the class already, and work.ErrState if it has ended.
+func (l *Ledger) SetClass(ctx context.Context, id work.JobID, class work.Class, who string) (work.Job, error) {
+	const (
+		read  = `SELECT class FROM jobs WHERE id = $1`
+		stays = `UPDATE items SET class = $2 WHERE job_id = $1 AND state = 'queued' AND class IS NULL`
+		set   = `UPDATE jobs SET class = $2 WHERE id = $1`
+	)
+	return l.control(ctx, "set the priority of", id, func(tx *sqlx.Tx, state work.JobState) error {
+		if !state.Open() {
+			return fmt.Errorf("%w: it is %s", work.ErrState, state)
+		}
+		var old work.Class
+		if err := tx.GetContext(ctx, &old, read, id); err != nil || old == class {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, stays, id, string(old)); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, set, id, string(class)); err != nil {
+			return err
+		}
+		return addEvent(ctx, tx, id, who, "priority set", string(old)+", now "+string(class))
+	})
 }
 
 func nothingIf(state, want work.JobState) error {

@@ -34,7 +34,7 @@ type itemRow struct {
 // itemColumns are the columns of an itemRow but its epoch, of items AS i and
 // jobs AS j.
 const itemColumns = `
-	i.job_id AS job, i.id, i.kind, j.class, i.site, i.attempt,
+	i.job_id AS job, i.id, i.kind, coalesce(i.class, j.class) AS class, i.site, i.attempt,
 	j.source, j.target, j.options, i.spec, i.objects, i.upload, coalesce(i.n, 0) AS n, i.suspect`
 
 // item decodes the row. Objects and options that were not read stay empty.

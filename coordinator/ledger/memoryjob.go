@@ -132,8 +132,11 @@ func (m *Memory) Resume(_ context.Context, id work.JobID, who string) (work.Job,
 		}
 		j.State = work.Running
 		for _, it := range j.items {
-			if it.state == work.Queued {
+			switch {
+			case it.state == work.Queued:
 				it.lookedAt = longAgo
+			case it.state == work.Ready && it.notBefore.After(now):
+				it.notBefore = now
 			}
 		}
 		m.addEvent(now, id, who, "resumed", "")

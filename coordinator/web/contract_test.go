@@ -133,6 +133,7 @@ func TestContract(t *testing.T) {
 	useRoster(t, b)
 	useTokens(t, b)
 	useNotices(t, b)
+	useLimits(t, b)
 	_, err = c.Version(ctx)
 	must("version", err)
 	asked := api.Examination{Stores: []work.StoreCheck{{Store: "s3://a/b", Write: true}}}

@@ -31,6 +31,7 @@ type fake struct {
 	samples  map[work.JobID][]work.Sample
 	events   []work.Event
 	agents   []work.AgentRow
+	limits   []work.Limit
 	broken   error // what every call answers, if set
 	reads    int   // calls of Events, to see what viewers cost
 }

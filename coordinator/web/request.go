@@ -81,9 +81,16 @@ func readBody(r *http.Request, v any, mayBeEmpty bool, known fields, f *findings
 // stand under its name.
 type fields map[string]fields
 
-// check notes the fields of the object that are not known. What is no object is
-// left to the decoder.
+// check notes the fields of the object, or of all in a list, that are not known.
+// What is no object is left to the decoder.
 func (known fields) check(b []byte, at string, f *findings) {
+	var list []json.RawMessage
+	if json.Unmarshal(b, &list) == nil {
+		for i, one := range list {
+			known.check(one, at+"/"+strconv.Itoa(i), f)
+		}
+		return
+	}
 	var got map[string]json.RawMessage
 	if json.Unmarshal(b, &got) != nil {
 		return

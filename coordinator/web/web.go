@@ -73,6 +73,22 @@ type Commander interface {
 	Resume(ctx context.Context, id work.JobID, who string) (work.Job, error)
 	Cancel(ctx context.Context, id work.JobID, who string) (work.Job, error)
 	Retry(ctx context.Context, q work.RetryQuery, who string) (objects int64, err error)
+	// SetClass changes nothing, and is no error, where the job is in the class.
+	SetClass(ctx context.Context, id work.JobID, class work.Class, who string) (work.Job, error)
+}
+
+// Limits reads and changes the limits of the fleet.
+type Limits interface {
+	// Limits returns all limits, what agents may be using of them, and the
+	// agents, as site/agent, that they do not bound.
+	Limits(ctx context.Context) (limits []work.Limit, shares []work.ShareRow, unbounded []string, err error)
+	// SetLimit makes a limit or replaces that of its scope and name, unless dry,
+	// and returns what stood there before, if anything did. work.ErrNoJob and
+	// work.ErrTooMany mean that nothing was changed.
+	SetLimit(ctx context.Context, l work.Limit, who string, dry bool) (now work.Limit, before *work.Limit, err error)
+	// RemoveLimit removes a limit, unless dry, and returns it. work.ErrNotThere
+	// means that there is none.
+	RemoveLimit(ctx context.Context, scope work.LimitScope, name, who string, dry bool) (work.Limit, error)
 }
 
 // Deps are what the handler works with.
@@ -81,6 +97,7 @@ type Deps struct {
 	Commander Commander
 	Roster    Roster
 	Messenger Messenger
+	Limits    Limits
 	Metrics   http.Handler // of /metrics
 	Version   string
 	Log       *slog.Logger

@@ -34,6 +34,10 @@ type ServiceOptions struct {
 	Stats   func() any // what to show; must encode as JSON; may be called at any time
 	Drain   func()     // asked to finish what it holds and take nothing new; must not block
 
+	// Allot takes an allotment and answers it; nil: the agent keeps no limits. It
+	// must not block.
+	Allot func(work.Allotment) work.Taken
+
 	// Examine looks at a store; at most one call at a time, and others are told so.
 	Examine func(ctx context.Context, c work.StoreCheck) []work.Check
 }
@@ -93,6 +97,9 @@ func (b *Bus) Serve(ctx context.Context, o ServiceOptions) error {
 			}()
 		})),
 	)
+	if err == nil && o.Allot != nil {
+		err = ctl.AddEndpoint("allot", micro.HandlerFunc(func(r micro.Request) { b.allot(ctx, r, o.Allot) }))
+	}
 	if err == nil {
 		<-ctx.Done()
 		err = ctx.Err()

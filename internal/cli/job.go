@@ -19,6 +19,7 @@ func (p *program) jobCommand() *cobra.Command {
 		p.jobResumeCommand(),
 		p.jobCancelCommand(),
 		p.jobRetryCommand(),
+		p.jobPriorityCommand(),
 		p.jobFailuresCommand(),
 		p.jobAttemptsCommand(),
 		p.jobObjectsCommand(),

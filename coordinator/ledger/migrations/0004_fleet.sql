@@ -4,7 +4,7 @@
 -- a table of any size, the program of the version before goes on working beside
 -- it, and whoever reads for long makes this give way.
 SET LOCAL lock_timeout = '2s';
-LOCK TABLE jobs, agents, events IN ACCESS EXCLUSIVE MODE;
+LOCK TABLE jobs, items, agents, events IN ACCESS EXCLUSIVE MODE;
 
 ALTER TABLE agents
   ADD COLUMN labels jsonb,
@@ -28,6 +28,9 @@ COMMENT ON COLUMN jobs.noticed IS
 CREATE INDEX jobs_unnoticed ON jobs (id)
   WHERE state NOT IN ('running', 'paused') AND NOT noticed ?| '{job.finished,job.failed,job.canceled}';
 COMMENT ON INDEX jobs_unnoticed IS 'ends that nobody was told of yet';
+
+ALTER TABLE items ADD COLUMN class text;
+COMMENT ON COLUMN items.class IS 'of a queued item whose job has changed its class since: that under which it is on the queue; NULL: its job''s';
 
 CREATE TABLE tokens (
   id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -110,17 +113,38 @@ COMMENT ON COLUMN limits.requests IS 'a second; 0: as many as there are';
 COMMENT ON COLUMN limits.windows IS 'when another rate holds, every week anew';
 
 CREATE TABLE shares (
-  site     text NOT NULL,
-  agent    text NOT NULL,
-  limit_id bigint NOT NULL, -- no reference: it outlives its limit until its time is over
-  bytes    bigint NOT NULL,
-  requests double precision NOT NULL,
-  until    timestamptz NOT NULL,
+  site          text NOT NULL,
+  agent         text NOT NULL,
+  limit_id      bigint NOT NULL, -- no reference: it outlives its limit until its time is over
+  bytes         bigint NOT NULL,
+  requests      double precision NOT NULL,
+  told_bytes    bigint NOT NULL,
+  told_requests double precision NOT NULL,
+  until         timestamptz NOT NULL,
   PRIMARY KEY (limit_id, site, agent)
 );
 COMMENT ON TABLE shares IS 'What of each limit an agent may be using. Together they never exceed it.';
+COMMENT ON COLUMN shares.agent IS 'its name; of a former process of it with # and the name of that';
 COMMENT ON COLUMN shares.bytes IS 'a second: the most that it may still believe to be its own';
+COMMENT ON COLUMN shares.told_bytes IS 'what it was, or is being, told last';
 COMMENT ON COLUMN shares.until IS 'when it uses it no more, unless it is told so again';
+
+CREATE TABLE sharers (
+  site        text NOT NULL,
+  agent       text NOT NULL,
+  told        bigint NOT NULL DEFAULT 0,
+  bound       boolean NOT NULL DEFAULT false,
+  stamp       text NOT NULL,
+  answered_at timestamptz NOT NULL DEFAULT now(),
+  uses        jsonb,
+  PRIMARY KEY (site, agent)
+);
+COMMENT ON TABLE sharers IS 'Agents that limits are divided among, as they answered last.';
+COMMENT ON COLUMN sharers.told IS 'number of the last allotment that it was, or is being, told of';
+COMMENT ON COLUMN sharers.bound IS 'that, or one before, may bound it';
+COMMENT ON COLUMN sharers.stamp IS 'names the moment of its answer: what it is told next counts from then';
+COMMENT ON COLUMN sharers.answered_at IS 'no earlier than that';
+COMMENT ON COLUMN sharers.uses IS 'how much it used of its shares';
 
 CREATE SEQUENCE allotments;
 COMMENT ON SEQUENCE allotments IS 'numbers of what agents are told of their shares, so that an older one never replaces a newer one';

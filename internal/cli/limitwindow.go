@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tranship/tranship/coordinator/api"
+	"github.com/tranship/tranship/internal/work"
+)
+
+// dayNames are how days are written, from Sunday.
+var dayNames = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
+
+// parseWindow reads [DAYS] FROM-UNTIL [ZONE] WHAT. Whether its times and its zone
+// can be is for the server to say.
+func parseWindow(s string) (w work.Window, err error) {
+	words := strings.Fields(s)
+	if len(words) > 0 && !strings.Contains(words[0], ":") {
+		if w.Days, err = parseDays(words[0]); err != nil {
+			return w, err
+		}
+		words = words[1:]
+	}
+	if len(words) < 2 {
+		return w, errors.New("it needs its times and what may pass then")
+	}
+	var ok bool
+	if w.From, w.Until, ok = strings.Cut(words[0], "-"); !ok {
+		return w, fmt.Errorf("%q is no stretch of time", words[0])
+	}
+	if words = words[1:]; len(words) > 1 && isZone(words[0]) {
+		w.Zone, words = words[0], words[1:]
+	}
+	return w, parseAllowed(words, &w)
+}
+
+// isZone reports whether a word is the name of a time zone, not a rate.
+func isZone(s string) bool {
+	return s != "" && (s[0] < '0' || s[0] > '9') && s != "stop" && s != "unlimited"
+}
+
+func parseDays(s string) (days []time.Weekday, err error) {
+	day := func(name string) (int, error) {
+		i := slices.Index(dayNames, strings.ToLower(name))
+		if i < 0 {
+			return 0, fmt.Errorf("%q is no day: write mon, mon-fri or sat,sun", name)
+		}
+		return i, nil
+	}
+	for _, some := range strings.Split(s, ",") {
+		first, last, isRange := strings.Cut(some, "-")
+		if !isRange {
+			last = first
+		}
+		from, err := day(first)
+		if err != nil {
+			return nil, err
+		}
+		upto, err := day(last)
+		if err != nil {
+			return nil, err
+		}
+		for d := from; ; d = (d + 1) % len(dayNames) {
+			if !slices.Contains(days, time.Weekday(d)) {
+				days = append(days, time.Weekday(d))
+			}
+			if d == upto {
+				break
+			}
+		}
+	}
+	return days, nil
+}
+
+// parseAllowed reads what may pass in a window.
+func parseAllowed(words []string, w *work.Window) (err error) {
+	if len(words) == 1 && (words[0] == "stop" || words[0] == "unlimited") {
+		w.Stop = words[0] == "stop"
+		return nil
+	}
+	for _, word := range words {
+		if number, ok := strings.CutSuffix(word, "req"); ok {
+			if w.Requests, err = strconv.ParseFloat(number, 64); err != nil {
+				return fmt.Errorf("%q is no number of requests: write for example 50req", word)
+			}
+			continue
+		}
+		if w.Bytes, err = parseSize(word); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// windowText writes a window as it is read.
+func windowText(w work.Window) string {
+	var words, days []string
+	for _, d := range w.Days {
+		days = append(days, dayNames[d])
+	}
+	if len(days) > 0 {
+		words = append(words, strings.Join(days, ","))
+	}
+	words = append(words, w.From+"-"+w.Until)
+	if w.Zone != "" {
+		words = append(words, w.Zone)
+	}
+	return strings.Join(append(words, allowedText(api.Allowed{Rate: w.Rate, Stop: w.Stop})), " ")
+}
