@@ -3,8 +3,12 @@ package ledger
 import (
 	"cmp"
 	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -19,13 +23,15 @@ import (
 func (l *Ledger) Beat(ctx context.Context, beats []work.Presence) error {
 	const query = `
 		INSERT INTO agents (
-			agent, site, version, host, pid, started, state, trouble, items, streams, stream_limit, objects, bytes, rate)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+			agent, site, version, host, pid, started, state, trouble, items, streams, stream_limit, objects, bytes, rate,
+			moving, labels, stores, tuning)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::jsonb, $16::jsonb, $17::jsonb, $18::jsonb)
 		ON CONFLICT (site, agent) DO UPDATE SET
 			version = excluded.version, host = excluded.host, pid = excluded.pid, started = excluded.started,
 			state = excluded.state, trouble = excluded.trouble, items = excluded.items, streams = excluded.streams,
 			stream_limit = excluded.stream_limit, objects = excluded.objects, bytes = excluded.bytes,
-			rate = excluded.rate, last_seen = now()`
+			rate = excluded.rate, moving = excluded.moving, labels = excluded.labels, stores = excluded.stores,
+			tuning = excluded.tuning, last_seen = now()`
 
 	if len(beats) == 0 {
 		return nil
@@ -42,7 +48,8 @@ func (l *Ledger) Beat(ctx context.Context, beats []work.Presence) error {
 		}
 		for _, p := range beats {
 			_, err := tx.ExecContext(ctx, query, plain(p.Agent), plain(p.Site), plain(p.Version), plain(p.Host), p.PID,
-				p.Started, plain(p.State), plain(work.Clip(p.Trouble)), p.Items, p.Streams, p.Limit, p.Objects, p.Bytes, p.Rate)
+				p.Started, plain(p.State), plain(work.Clip(p.Trouble)), p.Items, p.Streams, p.Limit, p.Objects, p.Bytes, p.Rate,
+				listed(p.Moving), listed(p.Labels), listed(p.Stores), listed(p.Tuning))
 			if err != nil {
 				return fmt.Errorf("of %s at %s: %w", p.Agent, p.Site, err)
 			}
@@ -94,18 +101,48 @@ func noteMoves(ctx context.Context, tx *sqlx.Tx, beats []work.Presence) error {
 func (l *Ledger) Agents(ctx context.Context) ([]work.AgentRow, error) {
 	const query = `
 		SELECT agent, site, version, host, pid, started, state, trouble, items, streams, stream_limit AS "limit",
-			objects, bytes, rate, last_seen AS lastseen
+			objects, bytes, rate, last_seen AS lastseen,
+			moving AS ofjobs, labels AS labelled, stores AS storing, tuning AS tuned
 		FROM agents
 		ORDER BY last_seen DESC, site, agent`
 
-	var rows []work.AgentRow
+	var rows []struct {
+		work.AgentRow
+		OfJobs, Labelled, Storing, Tuned []byte
+	}
 	if err := l.db.SelectContext(ctx, &rows, query); err != nil {
 		return nil, fmt.Errorf("list agents: %w", err)
 	}
-	for i := range rows {
-		rows[i].Started, rows[i].LastSeen = rows[i].Started.UTC(), rows[i].LastSeen.UTC()
+	agents := make([]work.AgentRow, len(rows))
+	for i, r := range rows {
+		a := r.AgentRow
+		a.Started, a.LastSeen = a.Started.UTC(), a.LastSeen.UTC()
+		err := errors.Join(unlist(r.OfJobs, &a.Moving), unlist(r.Labelled, &a.Labels),
+			unlist(r.Storing, &a.Stores), unlist(r.Tuned, &a.Tuning))
+		if err != nil {
+			return nil, fmt.Errorf("read what %s at %s says of itself: %w", a.Agent, a.Site, err)
+		}
+		agents[i] = a
 	}
-	return rows, nil
+	return agents, nil
+}
+
+// listed returns a list or a map as a jsonb column takes it, NULL for nil.
+func listed(v any) sql.NullString {
+	b, err := json.Marshal(v)
+	if err != nil || string(b) == "null" {
+		return sql.NullString{}
+	}
+	// jsonb has no place for NUL.
+	return sql.NullString{String: strings.ReplaceAll(string(b), `\u0000`, `\ufffd`), Valid: true}
+}
+
+// unlist reads what listed wrote.
+func unlist(b []byte, into any) error {
+	if b == nil {
+		return nil
+	}
+	return json.Unmarshal(b, into)
 }
 
 // Sample notes how far every running job has come, once a second at most.

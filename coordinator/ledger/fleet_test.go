@@ -14,23 +14,28 @@ func TestAgents(t *testing.T) {
 	b := setup(t)
 	started := time.Date(2026, 1, 5, 10, 0, 0, 0, time.UTC)
 	one := work.Presence{Agent: "one", Site: "west", Version: "v1", Host: "h\x00", PID: 7, Started: started, State: "running",
-		Items: 1, Streams: 2, Limit: 3, Objects: 4, Bytes: 1 << 40, Rate: 1.5}
+		Items: 1, Streams: 2, Limit: 3, Objects: 4, Bytes: 1 << 40, Rate: 1.5,
+		Moving: []work.JobID{}, Labels: map[string]string{"rack": "a\x00"}, Stores: []string{"shop"},
+		Tuning: []work.Tuning{{Source: "s3://a", Target: "s3://b", Streams: 8, Rate: 1e6, Why: "the target throttles", Fixed: true}}}
 	namesake := one
 	namesake.Site = "east"
 	later := one
-	later.Items, later.State = 9, "draining"
+	later.Items, later.State, later.Moving = 9, "draining", []work.JobID{7, 1 << 60}
+	older := work.Presence{Agent: "old", Site: "west", Started: started} // of a version that says less
 	b.must(b.Beat(b.ctx(), nil))
 	b.must(b.Beat(b.ctx(), []work.Presence{one, namesake}))
+	b.must(b.Beat(b.ctx(), []work.Presence{older}))
 	b.must(b.Beat(b.ctx(), []work.Presence{one, later}))
 	rows, err := b.Agents(b.ctx())
 	b.must(err)
-	if len(rows) != 2 {
-		t.Fatalf("Agents = %+v, want two", rows)
+	if len(rows) != 3 || !reflect.DeepEqual(rows[1].Presence, older) {
+		t.Fatalf("Agents = %+v, want three, %+v in the middle", rows, older)
 	}
+	rows = append(rows[:1], rows[2])
 	if rows[0].LastSeen.IsZero() || rows[0].LastSeen.Before(rows[1].LastSeen) {
 		t.Errorf("last seen %v and %v, want the later first", rows[0].LastSeen, rows[1].LastSeen)
 	}
-	later.Host = "h\ufffd"
+	later.Host, later.Labels = "h\ufffd", map[string]string{"rack": "a\ufffd"}
 	if !reflect.DeepEqual(rows[0].Presence, later) || rows[1].Site != "east" {
 		t.Errorf("Agents = %+v, want %+v first", rows, later)
 	}
