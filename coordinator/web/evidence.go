@@ -25,8 +25,8 @@ func failureQuery(r *http.Request, id work.JobID, unsaid int) (work.FailureQuery
 
 // objectQuery reads what a listing of objects asks for.
 func objectQuery(r *http.Request, id work.JobID, unsaid int) (work.ObjectQuery, error) {
-	p := readParams(r, "outcome", "prefix", "cursor", "limit")
-	q := work.ObjectQuery{Job: id, Prefix: p.text("prefix"), Cursor: p.text("cursor"), Limit: p.limit(unsaid),
+	p := readParams(r, "outcome", "prefix", "whole", "cursor", "limit")
+	q := work.ObjectQuery{Job: id, Prefix: p.text("prefix"), Whole: p.flag("whole"), Cursor: p.text("cursor"), Limit: p.limit(unsaid),
 		Outcome: oneOf(p, "outcome", openObjects, work.Copied, work.Skipped, work.Failed)}
 	if q.Outcome == openObjects {
 		q.Outcome, q.Open = "", true
@@ -141,23 +141,6 @@ func (s *site) getBalance(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return answerJSON(w, api.Balance{Balance: b, OK: b.Holds()})
-}
-
-func (s *site) listSamples(w http.ResponseWriter, r *http.Request) error {
-	id, err := s.knownJob(r)
-	if err != nil {
-		return err
-	}
-	p := readParams(r, "since")
-	since := p.time("since", s.now().Add(-samplesSpan))
-	if err := p.err(); err != nil {
-		return err
-	}
-	samples, err := s.Ledger.Samples(r.Context(), id, since)
-	if err != nil {
-		return err
-	}
-	return answerJSON(w, api.SampleList{Samples: notNil(samples)})
 }
 
 func (s *site) listAgents(w http.ResponseWriter, r *http.Request) error {

@@ -51,7 +51,9 @@ func (s *site) apiRoutes() []route {
 		{"GET", "/v1/jobs/{id}/tallies", work.ScopeRead, s.getTallies},
 		{"GET", "/v1/jobs/{id}/balance", work.ScopeRead, s.getBalance},
 		{"GET", "/v1/jobs/{id}/samples", work.ScopeRead, s.listSamples},
+		{"GET", "/v1/jobs/{id}/breakdown", work.ScopeRead, s.getBreakdown},
 		{"GET", "/v1/jobs/{id}/events", work.ScopeRead, s.listEvents},
+		{"GET", "/v1/search", work.ScopeRead, s.searchObjects},
 		{"GET", "/v1/agents", work.ScopeRead, s.listAgents},
 		{"GET", "/v1/events", work.ScopeRead, s.followEvents},
 		{"POST", "/v1/doctor", work.ScopeOperate, s.examine},
@@ -77,6 +79,8 @@ func (s *site) pageRoutes() []route {
 		{"POST", "/jobs/{id}/cancel", work.ScopeOperate, s.press(s.Commander.Cancel, "canceled")},
 		{"POST", "/jobs/{id}/retry", work.ScopeOperate, s.pressRetry},
 		{"GET", "/agents", work.ScopeRead, s.agentsPage},
+		{"GET", "/agents/{site}/{agent}", work.ScopeRead, s.agentPage},
+		{"GET", "/search", work.ScopeRead, s.searchPage},
 		{"GET", "/problems", everybody, s.problemsPage},
 		{"GET", "/assets/{name}", everybody, s.asset},
 	}

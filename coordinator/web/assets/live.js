@@ -66,7 +66,10 @@
     last = Date.now();
     try {
       const answer = await fetch(location.href, { headers: { Accept: 'text/html' }, cache: 'no-store' });
-      if (answer.ok) apply(new DOMParser().parseFromString(await answer.text(), 'text/html'));
+      if (answer.ok) {
+        apply(new DOMParser().parseFromString(await answer.text(), 'text/html'));
+        document.dispatchEvent(new Event('refreshed'));
+      }
     } catch {
       // The stream notices that the server is gone, says so, and comes back.
     } finally {
