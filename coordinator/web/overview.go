@@ -106,7 +106,11 @@ func (t totals) Verdict() string {
 	case t.Moving == t.Running:
 		return fmt.Sprintf("All %s%d running jobs move.", of, t.Running)
 	}
-	return fmt.Sprintf("%d of the %s%d running jobs move.", t.Moving, of, t.Running)
+	moves := "move"
+	if t.Moving == 1 {
+		moves = "moves"
+	}
+	return fmt.Sprintf("%d of the %s%d running jobs %s.", t.Moving, of, t.Running, moves)
 }
 
 func sum(open []jobRow, agents []agentRow, more bool) totals {
