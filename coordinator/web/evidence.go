@@ -25,8 +25,8 @@ func failureQuery(r *http.Request, id work.JobID, unsaid int) (work.FailureQuery
 
 // objectQuery reads what a listing of objects asks for.
 func objectQuery(r *http.Request, id work.JobID, unsaid int) (work.ObjectQuery, error) {
-	p := readParams(r, "outcome", "prefix", "whole", "cursor", "limit")
-	q := work.ObjectQuery{Job: id, Prefix: p.text("prefix"), Whole: p.flag("whole"), Cursor: p.text("cursor"), Limit: p.limit(unsaid),
+	p := readParams(r, "outcome", "prefix", "cursor", "limit")
+	q := work.ObjectQuery{Job: id, Prefix: p.text("prefix"), Cursor: p.text("cursor"), Limit: p.limit(unsaid),
 		Outcome: oneOf(p, "outcome", openObjects, work.Copied, work.Skipped, work.Failed)}
 	if q.Outcome == openObjects {
 		q.Outcome, q.Open = "", true

@@ -88,9 +88,9 @@ type totals struct {
 
 // Verdict says in a sentence whether things move.
 func (t totals) Verdict() string {
-	of := ""
+	all, of := "All", "the "
 	if t.MoreOpen {
-		of = "newest "
+		all, of = "All of the newest", "the newest "
 	}
 	switch {
 	case t.Running == 0 && t.Paused == 0:
@@ -100,17 +100,17 @@ func (t totals) Verdict() string {
 	case t.Moving == 0 && t.Running == 1:
 		return "One job is running, and nothing of it moves."
 	case t.Moving == 0:
-		return fmt.Sprintf("None of the %s%d running jobs moves.", of, t.Running)
+		return fmt.Sprintf("None of %s%d running jobs moves.", of, t.Running)
 	case t.Running == 1:
 		return "The job that is running moves."
 	case t.Moving == t.Running:
-		return fmt.Sprintf("All %s%d running jobs move.", of, t.Running)
+		return fmt.Sprintf("%s %d running jobs move.", all, t.Running)
 	}
 	moves := "move"
 	if t.Moving == 1 {
 		moves = "moves"
 	}
-	return fmt.Sprintf("%d of the %s%d running jobs %s.", t.Moving, of, t.Running, moves)
+	return fmt.Sprintf("%d of %s%d running jobs %s.", t.Moving, of, t.Running, moves)
 }
 
 func sum(open []jobRow, agents []agentRow, more bool) totals {
@@ -144,6 +144,7 @@ type overview struct {
 	Totals    totals
 	Notices   []notice
 	MoreNotes int
+	Needs     string // how many things need somebody; empty: none
 	Open      []jobRow
 	Ended     []jobRow
 	Agents    []agentRow // if they are few
@@ -183,6 +184,13 @@ func (s *site) overviewPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	o.Totals = sum(o.Open, o.Agents, more)
 	o.Notices = attention(s.failing(ctx), o.Open, o.Ended, o.Agents, s.now())
+	switch n := len(o.Notices); n {
+	case 0:
+	case 1:
+		o.Needs = "1 thing needs you"
+	default:
+		o.Needs = comma(int64(n)) + " things need you"
+	}
 	o.MoreNotes = max(0, len(o.Notices)-attentions)
 	o.Notices = o.Notices[:min(len(o.Notices), attentions)]
 	if o.AllAgents = int64(len(o.Agents)); o.AllAgents > agentRows {

@@ -6,7 +6,7 @@
   if (!plots || !window.uPlot) return;
 
   const gentle = 10000; // ms between two readings of the samples
-  const height = 170;
+  const height = 160;
   const kinds = ['bytes', 'objects', 'failed', 'left'];
   const colours = { bytes: '--accent', objects: '--accent', failed: '--bad', left: '--good' };
 
@@ -86,7 +86,7 @@
       legend: { show: false },
       cursor: { drag: { x: false, y: false }, sync: { key: 'job' }, points: { size: 6 } },
       scales: { x: { time: true }, y: { range: (_, __, most) => [0, most > 0 ? most * 1.05 : 1] } },
-      axes: [{ ...line, values: moments, space: 70 }, axis],
+      axes: [{ ...line, values: moments, space: 70, size: 36 }, axis],
       series: [{}, { stroke: ink, fill: ink + '22', width: 1.5, points: { show: false } }],
       hooks: { setCursor: [(u) => tell(u, kind, says)] },
     };
