@@ -99,6 +99,7 @@ func (s *site) jobPage(w http.ResponseWriter, r *http.Request) error {
 		v.Workers = workersOn(j, agents)
 		v.More = max(0, len(v.Workers)-busyAgents)
 		v.Workers = v.Workers[:len(v.Workers)-v.More]
+		agents = slices.DeleteFunc(agents, func(a agentRow) bool { return j.Site != work.AnySite && a.Site != j.Site })
 		v.Notices = attention(s.failing(ctx), []jobRow{v.Job}, nil, agents, s.now())
 		v.Notices = slices.DeleteFunc(v.Notices, func(n notice) bool { return !n.Bad && !n.Stall })
 	}
