@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,15 +35,19 @@ func TestBreakdown(t *testing.T) {
 		keys = append(keys, fmt.Sprintf("nul\x00/%d/\xff", i))
 	}
 	keys = append(keys, "root", "us/", "us/1", "\xff\xff/x")
+	slices.Sort(keys)
 	b.record(page(scan, true, keys...))
 	for n, it := range b.claim(1000) {
 		words := make([]string, len(it.Objects))
 		for i := range words {
-			words[i] = [][]string{{"copied", "skipped", "failed denied"}, {"copied", "retry transient", "copied"}}[n%2][i%3]
+			words[i] = [][]string{{"copied", "skipped", "failed denied"}, {"copied", "failed transient", "copied"}}[n%2][i%3]
 		}
 		if n < 3 {
 			b.record(outcomes(it, words...))
 		}
+	}
+	if n := b.text(`SELECT count(*) FROM tranship.items WHERE handed > 0`); n == "0" {
+		t.Fatal("no item handed objects on")
 	}
 	counts := b.job(id).Counts
 	for _, prefix := range []string{"", "eu/", "eu/01/", "us/", "nul\x00/", "nul\x00/3/", "e", "none/", "\xff\xff"} {
@@ -82,6 +87,20 @@ func TestBreakdown(t *testing.T) {
 			all.Skipped != counts.Skipped || all.Failed != counts.Failed || all.Open() != counts.Open) {
 			t.Errorf("together %+v, the job says %+v", all, counts)
 		}
+	}
+}
+
+// TestBreakdownBesideThePrefix has a batch that begins before a prefix and ends
+// after it, with keys that go on alike.
+func TestBreakdownBesideThePrefix(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.alone()
+	id, _ := b.scanned("xa/q/1", "xb/q/1", "xc/q/1")
+	got, err := b.Breakdown(b.ctx(), work.BreakdownQuery{Job: id, Prefix: "xb/"})
+	b.must(err)
+	if len(got.Rows) != 1 || got.Rows[0].Prefix != "xb/q/" || got.Rows[0].Objects != 1 {
+		t.Errorf("below xb/ are %+v, want one object", got.Rows)
 	}
 }
 

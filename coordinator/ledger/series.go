@@ -24,7 +24,7 @@ func (l *Ledger) Series(ctx context.Context, id work.JobID, since time.Time, poi
 		CROSS JOIN LATERAL (
 			SELECT at, objects, failed, bytes
 			FROM samples
-			WHERE job_id = $1 AND at >= span.first
+			WHERE job_id = $1
 			AND at <= CASE WHEN n = $3 - 1 THEN span.last ELSE span.first + (span.last - span.first) * n / ($3 - 1) END
 			ORDER BY at DESC
 			LIMIT 1
