@@ -20,14 +20,14 @@ func (l *Ledger) Beat(ctx context.Context, beats []work.Presence) error {
 	const query = `
 		INSERT INTO agents (
 			agent, site, version, host, pid, started, state, trouble, items, streams, stream_limit, objects, bytes, rate,
-			labels, stores, tuning)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+			moving, labels, stores, tuning)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
 		ON CONFLICT (site, agent) DO UPDATE SET
 			version = excluded.version, host = excluded.host, pid = excluded.pid, started = excluded.started,
 			state = excluded.state, trouble = excluded.trouble, items = excluded.items, streams = excluded.streams,
 			stream_limit = excluded.stream_limit, objects = excluded.objects, bytes = excluded.bytes,
-			rate = excluded.rate, labels = excluded.labels, stores = excluded.stores, tuning = excluded.tuning,
-			last_seen = now()`
+			rate = excluded.rate, moving = excluded.moving, labels = excluded.labels, stores = excluded.stores,
+			tuning = excluded.tuning, last_seen = now()`
 
 	if len(beats) == 0 {
 		return nil
@@ -49,7 +49,7 @@ func (l *Ledger) Beat(ctx context.Context, beats []work.Presence) error {
 			}
 			_, err = tx.ExecContext(ctx, query, plain(p.Agent), plain(p.Site), plain(p.Version), plain(p.Host), p.PID,
 				p.Started, plain(p.State), plain(work.Clip(p.Trouble)), p.Items, p.Streams, p.Limit, p.Objects, p.Bytes, p.Rate,
-				told.Labels, told.Stores, told.Tuning)
+				told.Moving, told.Labels, told.Stores, told.Tuning)
 			if err != nil {
 				return fmt.Errorf("of %s at %s: %w", p.Agent, p.Site, err)
 			}

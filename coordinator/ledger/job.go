@@ -163,6 +163,9 @@ func (l *Ledger) Jobs(ctx context.Context, q work.JobQuery) (jobs []work.Job, ne
 		SELECT` + jobColumns + `
 		FROM jobs j
 		WHERE ($1 = '' OR j.state = $1) AND j.id < $2
+		AND ($4 = '' OR j.id::text = $4
+			OR strpos(lower(j.name), lower($4)) > 0 OR strpos(lower(j.source), lower($4)) > 0 OR strpos(lower(j.target), lower($4)) > 0)
+		AND (NOT $5 OR j.failed > 0)
 		ORDER BY j.id DESC
 		LIMIT $3`
 
@@ -172,7 +175,7 @@ func (l *Ledger) Jobs(ctx context.Context, q work.JobQuery) (jobs []work.Job, ne
 	}
 	size := pageSize(q.Limit)
 	var rows []jobRow
-	if err := l.db.SelectContext(ctx, &rows, query, string(q.State), at.ID, size+1); err != nil {
+	if err := l.db.SelectContext(ctx, &rows, query, string(q.State), at.ID, size+1, plain(q.Text), q.Failed); err != nil {
 		return nil, "", fmt.Errorf("list jobs: %w", err)
 	}
 	if len(rows) > size {

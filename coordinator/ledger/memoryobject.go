@@ -59,7 +59,7 @@ func (it *memoryItem) object(n int) (row work.ObjectRow, shown bool) {
 
 func matches(o work.ObjectRow, q work.ObjectQuery) bool {
 	switch {
-	case !strings.HasPrefix(o.Key, q.Prefix):
+	case !strings.HasPrefix(o.Key, q.Prefix) || q.Whole && o.Key != q.Prefix:
 		return false
 	case q.Open:
 		return o.Outcome == ""

@@ -74,8 +74,12 @@ func (l *Ledger) itemsWith(ctx context.Context, q work.ObjectQuery, begin int64)
 	case q.Outcome == work.Skipped:
 		condition = ` AND skipped > 0`
 	}
+	upto := beyond(q.Prefix)
+	if q.Whole {
+		upto = append([]byte(q.Prefix), 0) // no key is between
+	}
 	var ids []int64
-	err := l.db.SelectContext(ctx, &ids, query+condition+order, q.Job, begin, []byte(q.Prefix), beyond(q.Prefix), some)
+	err := l.db.SelectContext(ctx, &ids, query+condition+order, q.Job, begin, []byte(q.Prefix), upto, some)
 	if err != nil {
 		return nil, fmt.Errorf("list items of job %d: %w", q.Job, err)
 	}
@@ -97,6 +101,7 @@ func (l *Ledger) objectsIn(ctx context.Context, q work.ObjectQuery, items []int6
 		WHERE job_id = $1 AND item_id = ANY ($2)
 		AND (item_id, position) > ($3, $4)
 		AND substring(key_bytes FOR octet_length($5::bytea)) = $5::bytea
+		AND (NOT $9 OR key_bytes = $5)
 		AND CASE WHEN $6 THEN outcome IS NULL ELSE $7 = '' OR outcome = $7 END
 		ORDER BY item_id, position
 		LIMIT $8`
@@ -110,7 +115,7 @@ func (l *Ledger) objectsIn(ctx context.Context, q work.ObjectQuery, items []int6
 		Attempt                                                       int
 		At                                                            sql.NullTime
 	}
-	err := l.db.SelectContext(ctx, &rows, query, q.Job, pq.Array(items), at.ID, at.N, []byte(q.Prefix), q.Open, string(q.Outcome), limit)
+	err := l.db.SelectContext(ctx, &rows, query, q.Job, pq.Array(items), at.ID, at.N, []byte(q.Prefix), q.Open, string(q.Outcome), limit, q.Whole)
 	if err != nil {
 		return nil, fmt.Errorf("list objects of job %d: %w", q.Job, err)
 	}

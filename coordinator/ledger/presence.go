@@ -16,13 +16,18 @@ import (
 const maxTelling = 64 << 10
 
 // A telling is what an agent says of itself in lists, as JSON; nil: nothing.
-type telling struct{ Labels, Stores, Tuning *string }
+type telling struct{ Moving, Labels, Stores, Tuning *string }
 
 func tell(p work.Presence) (telling, error) {
+	jobs := len(p.Moving)
+	if p.Moving != nil {
+		jobs++ // that there are none says something, too
+	}
+	moving, merr := listJSON(p.Moving, jobs)
 	labels, err := listJSON(p.Labels, len(p.Labels))
 	stores, serr := listJSON(p.Stores, len(p.Stores))
 	tuning, terr := listJSON(p.Tuning, len(p.Tuning))
-	return telling{labels, stores, tuning}, errors.Join(err, serr, terr)
+	return telling{moving, labels, stores, tuning}, errors.Join(merr, err, serr, terr)
 }
 
 // listJSON returns a list of n as a jsonb column takes it. One that is too long, or
@@ -46,7 +51,7 @@ func (t telling) into(p *work.Presence) error {
 	for _, list := range []struct {
 		from *string
 		to   any
-	}{{t.Labels, &p.Labels}, {t.Stores, &p.Stores}, {t.Tuning, &p.Tuning}} {
+	}{{t.Moving, &p.Moving}, {t.Labels, &p.Labels}, {t.Stores, &p.Stores}, {t.Tuning, &p.Tuning}} {
 		if list.from != nil {
 			errs = append(errs, json.Unmarshal([]byte(*list.from), list.to))
 		}
@@ -69,7 +74,7 @@ func (l *Ledger) Agents(ctx context.Context) ([]work.AgentRow, error) {
 			coalesce(a.started, i.joined_at) AS started, coalesce(a.state, '') AS state, coalesce(a.trouble, '') AS trouble,
 			coalesce(a.items, 0) AS items, coalesce(a.streams, 0) AS streams, coalesce(a.stream_limit, 0) AS "limit",
 			coalesce(a.objects, 0) AS objects, coalesce(a.bytes, 0) AS bytes, coalesce(a.rate, 0) AS rate,
-			a.labels AS labelsjson, a.stores AS storesjson, a.tuning AS tuningjson, a.last_seen AS seen,
+			a.moving AS movingjson, a.labels AS labelsjson, a.stores AS storesjson, a.tuning AS tuningjson, a.last_seen AS seen,
 			i.key, i.host AS joinedfrom, i.joined_at AS joined, i.renewed_at AS renewed,
 			i.revoked_at AS revoked, i.revoked_by AS revokedby
 		FROM agents a
@@ -94,15 +99,15 @@ func (l *Ledger) Agents(ctx context.Context) ([]work.AgentRow, error) {
 
 // An agentRow is an agent as the query of Agents finds it.
 type agentRow struct {
-	Agent, Site, Version, Host, State, Trouble string
-	PID, Items, Streams, Limit                 int
-	Objects, Bytes                             int64
-	Rate                                       float64
-	Started                                    time.Time
-	LabelsJSON, StoresJSON, TuningJSON         *string
-	Seen                                       sql.NullTime
-	Key, JoinedFrom, RevokedBy                 *string // nil: it has no identity
-	Joined, Renewed, Revoked                   sql.NullTime
+	Agent, Site, Version, Host, State, Trouble     string
+	PID, Items, Streams, Limit                     int
+	Objects, Bytes                                 int64
+	Rate                                           float64
+	Started                                        time.Time
+	MovingJSON, LabelsJSON, StoresJSON, TuningJSON *string
+	Seen                                           sql.NullTime
+	Key, JoinedFrom, RevokedBy                     *string // nil: it has no identity
+	Joined, Renewed, Revoked                       sql.NullTime
 }
 
 func (r agentRow) row() (work.AgentRow, error) {
@@ -117,5 +122,5 @@ func (r agentRow) row() (work.AgentRow, error) {
 			RenewedAt: timeOf(r.Renewed), RevokedAt: timeOf(r.Revoked), RevokedBy: *r.RevokedBy,
 		}
 	}
-	return row, telling{r.LabelsJSON, r.StoresJSON, r.TuningJSON}.into(&row.Presence)
+	return row, telling{r.MovingJSON, r.LabelsJSON, r.StoresJSON, r.TuningJSON}.into(&row.Presence)
 }

@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -114,7 +115,7 @@ func unmanned(open []jobRow, agents []agentRow) []notice {
 		if len(jobs) > 1 {
 			who = jobsText(jobs) + " are waiting for an agent"
 		}
-		list = append(list, notice{Bad: true, Text: who + ": " + clean(w.Why) + ".", Do: clean(w.Next), Href: "/agents"})
+		list = append(list, notice{Bad: true, Text: who + ": " + clean(w.Why) + ".", Do: clean(w.Next), Href: "/agents?" + url.Values{"site": {clean(jobs[0].Site)}}.Encode()})
 	}
 	return list
 }
@@ -122,50 +123,67 @@ func unmanned(open []jobRow, agents []agentRow) []notice {
 // troubled lists what keeps agents from working, the agents of one trouble
 // together.
 func troubled(agents []agentRow) []notice {
-	names := map[string][]string{}
+	stuck := map[string][]agentRow{}
 	var troubles []string
 	for _, a := range agents {
 		if !a.Stuck() {
 			continue
 		}
-		if names[a.Trouble] == nil {
+		if stuck[a.Trouble] == nil {
 			troubles = append(troubles, a.Trouble)
 		}
-		names[a.Trouble] = append(names[a.Trouble], clean(a.Agent))
+		stuck[a.Trouble] = append(stuck[a.Trouble], a)
 	}
 	var list []notice
 	for _, trouble := range troubles {
-		who := names[trouble]
-		text, do := "Agent "+who[0]+" cannot work: ", "Its work waits, or goes to others. Once the cause is mended it goes on by itself."
+		who := stuck[trouble]
+		text, do := "Agent "+clean(who[0].Agent)+" cannot work: ", "Its work waits, or goes to others. Once the cause is mended it goes on by itself."
 		if len(who) > 1 {
 			do = "Their work waits, or goes to others. Once the cause is mended they go on by themselves."
-			text = fmt.Sprintf("%d agents cannot work (%s): ", len(who), strings.Join(who[:min(len(who), 5)], ", "))
+			text = fmt.Sprintf("%d agents cannot work (%s): ", len(who), namesOf(who))
 		}
-		list = append(list, notice{Bad: true, Text: text + clean(trouble) + ".", Do: do, Href: "/agents"})
+		list = append(list, notice{Bad: true, Text: text + clean(trouble) + ".", Do: do, Href: hrefOf(who, "trouble")})
 	}
 	return list
 }
 
 // silent names agents that were heard from within the hour and no longer are.
 func silent(agents []agentRow, now time.Time) []notice {
-	var names []string
+	var who []agentRow
 	for _, a := range agents {
 		if a.Silent && now.Sub(a.LastSeen) < agentLost {
-			names = append(names, clean(a.Agent))
+			who = append(who, a)
 		}
 	}
-	if len(names) == 0 {
+	if len(who) == 0 {
 		return nil
 	}
-	text, do := "Agent "+names[0]+" has fallen silent.", "What it had in hand goes to others. If it was not stopped on purpose, look at its machine."
-	if len(names) > 1 {
+	text, do := "Agent "+clean(who[0].Agent)+" has fallen silent.", "What it had in hand goes to others. If it was not stopped on purpose, look at its machine."
+	if len(who) > 1 {
 		do = "What they had in hand goes to others. If they were not stopped on purpose, look at their machines."
-		text = fmt.Sprintf("%d agents have fallen silent: %s.", len(names), strings.Join(names[:min(len(names), 5)], ", "))
-		if len(names) > 5 {
-			text = fmt.Sprintf("%d agents have fallen silent.", len(names))
+		text = fmt.Sprintf("%d agents have fallen silent: %s.", len(who), namesOf(who))
+		if len(who) > 5 {
+			text = fmt.Sprintf("%d agents have fallen silent.", len(who))
 		}
 	}
-	return []notice{{Text: text, Do: do, CLI: "journalctl -u tranship-agent", Href: "/agents"}}
+	return []notice{{Text: text, Do: do, CLI: "journalctl -u tranship-agent", Href: hrefOf(who, "silent")}}
+}
+
+// namesOf names the first of some agents.
+func namesOf(agents []agentRow) string {
+	var names []string
+	for _, a := range agents[:min(len(agents), 5)] {
+		names = append(names, clean(a.Agent))
+	}
+	return strings.Join(names, ", ")
+}
+
+// hrefOf is where to look at agents that are alike.
+func hrefOf(agents []agentRow, word string) string {
+	if len(agents) == 1 {
+		return agents[0].Href
+	}
+	return "/agents?text=" + word
 }
 
 // stalls lists jobs that stand still, those for the same reason together.

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,7 +21,7 @@ import (
 )
 
 // browserTimeout is generous: the machine may be busy.
-const browserTimeout = 90 * time.Second
+const browserTimeout = 5 * time.Minute
 
 // chromium starts the browser that is installed, or skips the test.
 func chromium(t *testing.T) context.Context {
@@ -158,107 +156,11 @@ func (tb *tab) shows(selector string, texts ...string) {
 	}
 }
 
-// shoot keeps a picture of the whole page if a folder for them is given.
-func (tb *tab) shoot(name string) {
-	tb.t.Helper()
-	dir := os.Getenv("TRANSHIP_SCREENSHOTS")
-	if dir == "" {
-		return
-	}
-	png := get(tb, chromedp.FullScreenshot(100))
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		tb.t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644); err != nil {
-		tb.t.Fatal(err)
-	}
-}
-
-// fits checks that the page is not wider than its window.
-func (tb *tab) fits() {
-	tb.t.Helper()
-	over := get(tb, chromedp.Evaluate[int](`document.documentElement.scrollWidth - document.documentElement.clientWidth`))
-	if over > 0 {
-		tb.t.Errorf("the page is %d pixels wider than its window", over)
-	}
-}
-
-// contrast finds texts whose contrast with their ground is below 4.5.
-const contrast = `(() => {
-  const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
-  const rgba = (c) => { canvas.clearRect(0,0,1,1); canvas.fillStyle = c; canvas.fillRect(0,0,1,1); return [...canvas.getImageData(0,0,1,1).data]; };
-  const lum = ([r,g,b]) => { const f = (v) => (v /= 255) <= 0.03928 ? v/12.92 : ((v+0.055)/1.055)**2.4; return 0.2126*f(r)+0.7152*f(g)+0.0722*f(b); };
-  const ground = (e) => { for (; e; e = e.parentElement) { const c = rgba(getComputedStyle(e).backgroundColor); if (c[3] > 250) return c; } return [255,255,255]; };
-  const poor = new Set();
-  for (const e of document.querySelectorAll('body *')) {
-    if (![...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()) || !e.checkVisibility() || e.closest('.sr')) continue;
-    const a = lum(rgba(getComputedStyle(e).color)), b = lum(ground(e));
-    const ratio = (Math.max(a,b)+0.05)/(Math.min(a,b)+0.05);
-    if (ratio < 4.5) poor.add(e.className + ' ' + e.tagName + ' ' + ratio.toFixed(2) + ' ' + e.textContent.trim().slice(0,30));
-  }
-  return [...poor];
-})()`
-
-// unnamed finds controls and images that have no name for a screen reader.
-const unnamed = `[...document.querySelectorAll('a,button,input:not([type=hidden]),select,progress,svg[role=img],nav')]
-  .filter((e) => !(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length)).map((e) => e.outerHTML)`
-
 func TestBrowser(t *testing.T) {
 	browser := chromium(t)
-	b := serve(t, atWork())
-	type page struct{ name, path, part, want string }
-	pages := []page{
-		{"overview", "/", "#open", "product images"},
-		{"job", "/jobs/7", "#counters", "250,000 planned = 151,210 copied + 12,400 skipped + 37 failed + 86,353 open"},
-		{"job-report", "/jobs/7", "#report", "What the target cannot hold"},
-		{"objects", "/jobs/7/objects", "main", `"bad\x00\xff"`},
-		{"jobs", "/jobs", "#jobs", "archive-2019"},
-		{"job-incomplete", "/jobs/4", "#progress", "91,214"},
-		{"job-failed", "/jobs/2", "#head", "folder is not there"},
-		{"failures", "/jobs/7/failures", "main", `"eu/\u202egpj.exe#3"`},
-		{"attempts", "/jobs/7/attempts?key=bad%00key%FF%232", "main", "part 3: put originals"},
-		{"agents", "/agents", "#agents", "the credentials have expired"},
-		{"problems", "/problems", "main", "idempotency_key_reused"},
-	}
-	for _, look := range []struct {
-		name, scheme  string
-		width, height int64
-		pages         []page
-	}{{"light", "light", 1280, 900, pages}, {"dark", "dark", 1280, 900, pages[:3]}, {"phone", "light", 390, 844, pages[:3]}} {
-		t.Run(look.name, func(t *testing.T) {
-			tb := b.open(t, browser, look.width, look.height, look.scheme)
-			for _, page := range look.pages {
-				tb.visit(page.path)
-				tb.shows(page.part, page.want)
-				tb.fits()
-				poor := get(tb, chromedp.Evaluate[[]string](contrast))
-				nameless := get(tb, chromedp.Evaluate[[]string](unnamed))
-				if len(poor)+len(nameless) > 0 {
-					t.Errorf("%s: hard to read %q, without a name %q", page.path, poor, nameless)
-				}
-				tb.shoot(page.name + "-" + look.name)
-			}
-		})
-	}
-	t.Run("empty", func(t *testing.T) {
-		none := serve(t, newFake())
-		tb := none.open(t, browser, 1280, 900, "light")
-		tb.visit("/")
-		tb.shows("main", "No job yet", "tranship copy", "No agent has reported")
-		tb.shoot("overview-empty")
-	})
 	t.Run("live", func(t *testing.T) { testLive(t, browser) })
 	t.Run("buttons", func(t *testing.T) { testButtons(t, browser, false) })
 	t.Run("without scripts", func(t *testing.T) { testButtons(t, browser, true) })
-	t.Run("errors", func(t *testing.T) {
-		tb := b.open(t, browser, 1280, 900, "light")
-		tb.visit("/jobs/999")
-		tb.shows("main", "There is no such job", "tranship job ls", "no_job")
-		tb.shoot("not-found")
-		tb.mu.Lock()
-		defer tb.mu.Unlock()
-		tb.complains = slices.DeleteFunc(tb.complains, func(c string) bool { return strings.Contains(c, "404") })
-	})
 }
 
 // testLive changes a job and waits for the page to show it, without a reload.
@@ -324,7 +226,8 @@ func testButtons(t *testing.T, browser context.Context, noScripts bool) {
 		}
 	}
 	tb.do(chromedp.Navigate(b.base + "/jobs/7"))
-	if page := html(); !strings.Contains(page, "151,210") || !strings.Contains(page, "tranship job retry 7 --fault denied") {
+	if page := html(); !strings.Contains(page, "151,210") || !strings.Contains(page, "tranship job retry 7 --fault denied") ||
+		!strings.Contains(page, `aria-label="Bytes per second: 112 MiB/s`) {
 		t.Errorf("the page does not say how the job stands:\n%s", page)
 	}
 	press("#do-pause", state(work.Paused))

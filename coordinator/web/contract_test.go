@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tranship/tranship/coordinator/api"
 	"github.com/tranship/tranship/coordinator/ledger/ledgertest"
@@ -234,6 +236,20 @@ func useEvidence(t *testing.T, b *bench) {
 	samples, err := c.Samples(ctx, 7, noon.Add(-10e9))
 	if err != nil || len(samples) != 3 {
 		t.Errorf("samples of the last 10 s: %d, %v", len(samples), err)
+	}
+	if samples, err = c.Series(ctx, 7, noon.Add(-time.Hour), 9); err != nil || len(samples) != 9 {
+		t.Errorf("nine samples: %d, %v", len(samples), err)
+	}
+	parts, err := c.Breakdown(ctx, work.BreakdownQuery{Job: 7})
+	if err != nil || !reflect.DeepEqual(parts, b.fake.parts[work.BreakdownQuery{Job: 7}]) {
+		t.Errorf("parts: %+v, %v", parts, err)
+	}
+	found, err := c.Search(ctx, api.SearchQuery{Key: "bad\x00\xff"})
+	if err != nil || len(found.Objects) != 20 || found.Objects[0].Key != "bad\x00\xff" || found.Objects[0].Job != 7 || found.Jobs != 8 || found.Next != "" {
+		t.Errorf("found by its key: %+v, %v", found, err)
+	}
+	if found, err = c.Search(ctx, api.SearchQuery{Prefix: "eu/", Job: 7}); err != nil || len(found.Objects) != 100 || found.Jobs != 1 {
+		t.Errorf("found by their beginning: %d in %d jobs, %v", len(found.Objects), found.Jobs, err)
 	}
 	events, err := c.JobEvents(ctx, 7, 7, 2)
 	if err != nil || len(events) != 2 || events[0].What != "listed" {

@@ -27,6 +27,11 @@
 // changed, fetches itself again and puts the new parts in place: there is one
 // way in which things are shown, and it is the templates'.
 //
+// Charts are drawn twice: by the server as SVG, and over that by uPlot
+// (charts.js) for who has scripts, from the same samples. What scripts and
+// styles may do is bounded by one policy (guard.go); nothing comes from
+// elsewhere.
+//
 // Everything is safe for concurrent use. What several viewers ask for at once
 // is read once (recent.go), and the number of live streams is bounded, so that
 // watching a fleet does not slow it down.

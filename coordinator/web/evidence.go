@@ -143,23 +143,6 @@ func (s *site) getBalance(w http.ResponseWriter, r *http.Request) error {
 	return answerJSON(w, api.Balance{Balance: b, OK: b.Holds()})
 }
 
-func (s *site) listSamples(w http.ResponseWriter, r *http.Request) error {
-	id, err := s.knownJob(r)
-	if err != nil {
-		return err
-	}
-	p := readParams(r, "since")
-	since := p.time("since", s.now().Add(-samplesSpan))
-	if err := p.err(); err != nil {
-		return err
-	}
-	samples, err := s.Ledger.Samples(r.Context(), id, since)
-	if err != nil {
-		return err
-	}
-	return answerJSON(w, api.SampleList{Samples: notNil(samples)})
-}
-
 func (s *site) listAgents(w http.ResponseWriter, r *http.Request) error {
 	if err := readParams(r).err(); err != nil {
 		return err

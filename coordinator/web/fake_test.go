@@ -32,6 +32,7 @@ type fake struct {
 	events   []work.Event
 	agents   []work.AgentRow
 	limits   []work.Limit
+	parts    map[work.BreakdownQuery]work.Breakdown
 	broken   error // what every call answers, if set
 	reads    int   // calls of Events, to see what viewers cost
 }
@@ -100,7 +101,7 @@ func (f *fake) Jobs(_ context.Context, q work.JobQuery) ([]work.Job, string, err
 	}
 	var all []work.Job
 	for _, j := range f.jobs {
-		if q.State == "" || j.State == q.State {
+		if (q.State == "" || j.State == q.State) && named(j, q.Text) && (!q.Failed || j.Failed > 0) {
 			all = append(all, j)
 		}
 	}
@@ -149,7 +150,7 @@ func (f *fake) Objects(_ context.Context, q work.ObjectQuery) ([]work.ObjectRow,
 	defer f.mu.Unlock()
 	var all []work.ObjectRow
 	for _, o := range f.objects {
-		if o.Job == q.Job && (q.Outcome == "" || o.Outcome == q.Outcome) && (!q.Open || !o.Outcome.Final()) && strings.HasPrefix(o.Key, q.Prefix) {
+		if o.Job == q.Job && (q.Outcome == "" || o.Outcome == q.Outcome) && (!q.Open || !o.Outcome.Final()) && strings.HasPrefix(o.Key, q.Prefix) && (!q.Whole || o.Key == q.Prefix) {
 			all = append(all, o)
 		}
 	}
@@ -316,6 +317,7 @@ func atWork() *fake {
 	f.tell(7, "grace@laptop", "paused", "")
 	f.tell(7, "grace@laptop", "resumed", "")
 	f.fillJob7()
+	f.fillParts()
 	f.fillAgents()
 	return f
 }
@@ -390,18 +392,4 @@ func (f *fake) fillRemarks() {
 			Target: work.StoreReport{Driver: "gs", Facts: []work.Fact{{Name: "checksums", Text: "CRC32C, checked by the server"}}},
 			Losses: []work.Loss{{Field: work.FieldTags, Policy: work.PolicyDrop, Why: "a store of kind gs has no place for it"}}}
 	})
-}
-
-func (f *fake) fillAgents() {
-	agent := func(name, site, state string, streams int, rate float64, seen time.Duration) {
-		f.agents = append(f.agents, work.AgentRow{LastSeen: noon.Add(-seen), Presence: work.Presence{
-			Agent: name, Site: site, Version: "1.4.0", Host: "ip-10-0-3-17", PID: 4121, Started: noon.Add(-9 * time.Hour), State: state,
-			Items: streams / 12, Streams: streams, Limit: 64, Objects: 812044, Bytes: 901 << 30, Rate: rate}})
-	}
-	agent("hub-2", "aws-eu-west-1", "running", 64, 61.5e6, 2*time.Second)
-	agent("hub-1", "aws-eu-west-1", "running", 61, 58.1e6, time.Second)
-	agent("hub-3", "aws-eu-west-1", "draining", 3, 2.2e6, 3*time.Second)
-	agent("hub-4", "aws-eu-west-1", "running", 0, 0, 2*time.Second)
-	f.agents[3].Trouble = "s3://shop-images: the credentials have expired"
-	agent("west-1", "gcp-europe-west4", "running", 0, 0, 11*time.Minute)
 }

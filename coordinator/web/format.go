@@ -115,3 +115,16 @@ func clean(s string) string {
 
 // keyText returns an object's key as a page shows it.
 func keyText(key string) string { return work.Quote(key) }
+
+// priorityText says how urgent a job is.
+func priorityText(c work.Class) string {
+	switch c {
+	case work.Hi:
+		return "high: before others"
+	case work.Norm:
+		return "normal"
+	case work.Lo:
+		return "low: after others"
+	}
+	return clean(string(c))
+}

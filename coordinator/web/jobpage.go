@@ -49,7 +49,10 @@ type objectRow struct {
 type jobView struct {
 	Job      jobRow
 	Balance  *work.Balance // nil: could not be counted
-	Charts   []chart
+	Charts   chartsView
+	Parts    *partsView // nil: could not be counted in time
+	Workers  []worker   // agents that move bytes of it
+	More     int        // such agents that are not shown
 	Groups   []faultGroup
 	Failures []failureRow
 	Proven   string // how many objects were verified, and how
@@ -68,12 +71,20 @@ func (s *site) jobPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	samples, err := s.samplesOf(ctx, j)
+	p := readParams(r, "span", "prefix")
+	sp, prefix := readSpan(p, j), p.text("prefix")
+	if err := p.err(); err != nil {
+		return err
+	}
+	job, err := s.progress(ctx, j)
 	if err != nil {
 		return err
 	}
-	p := Estimate(j, samples, s.now())
-	v := jobView{Job: s.row(api.Job{Job: s.awaiting(ctx, j), Progress: &p}), Charts: charts(samples)}
+	samples, err := s.seriesOf(ctx, j, sp)
+	if err != nil {
+		return err
+	}
+	v := jobView{Job: s.row(job), Charts: s.chartsOf(j, sp, samples), Parts: s.partsOf(ctx, j, prefix)}
 	if err := s.fillEvidence(ctx, &v); err != nil {
 		return err
 	}
@@ -85,11 +96,16 @@ func (s *site) jobPage(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
+		v.Workers = workersOn(j, agents)
+		v.More = max(0, len(v.Workers)-busyAgents)
+		v.Workers = v.Workers[:len(v.Workers)-v.More]
+		agents = slices.DeleteFunc(agents, func(a agentRow) bool { return j.Site != work.AnySite && a.Site != j.Site })
 		v.Notices = attention(s.failing(ctx), []jobRow{v.Job}, nil, agents, s.now())
 		v.Notices = slices.DeleteFunc(v.Notices, func(n notice) bool { return !n.Bad && !n.Stall })
 	}
 	return s.render(w, r, http.StatusOK, "job.html",
-		view{Title: v.Job.Label(), Nav: "jobs", Stream: "/v1/events?job=" + id.String(), Moving: j.State.Open(), Page: v})
+		view{Title: v.Job.Label(), Nav: "jobs", Stream: "/v1/events?brief=true&job=" + id.String(),
+			Moving: j.State.Open(), Charts: true, Page: v})
 }
 
 // fillEvidence reads what became of the job's objects. The proof counts every

@@ -44,9 +44,8 @@ func (s *site) createJob(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *site) listJobs(w http.ResponseWriter, r *http.Request) error {
-	p := readParams(r, "state", "cursor", "limit")
-	q := work.JobQuery{State: oneOf(p, "state", jobStates...), Cursor: p.text("cursor"), Limit: p.limit(limitUnsaid)}
-	if err := p.err(); err != nil {
+	q, err := jobQuery(r, limitUnsaid)
+	if err != nil {
 		return err
 	}
 	jobs, next, err := s.Ledger.Jobs(r.Context(), q)
@@ -59,6 +58,14 @@ func (s *site) listJobs(w http.ResponseWriter, r *http.Request) error {
 	}
 	linkNext(w, r, "cursor", next)
 	return answerJSON(w, list)
+}
+
+// jobQuery reads what a listing of jobs asks for.
+func jobQuery(r *http.Request, unsaid int) (work.JobQuery, error) {
+	p := readParams(r, "state", "text", "failed", "cursor", "limit")
+	q := work.JobQuery{State: oneOf(p, "state", jobStates...), Text: p.text("text"), Failed: p.flag("failed"),
+		Cursor: p.text("cursor"), Limit: p.limit(unsaid)}
+	return q, p.err()
 }
 
 // linkNext names the next page in the Link header, if there is one.

@@ -1,11 +1,11 @@
 package web
 
 import (
-	"cmp"
 	"context"
+	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/tranship/tranship/coordinator/api"
 	"github.com/tranship/tranship/internal/work"
@@ -16,8 +16,8 @@ const (
 	openRows   = 25 // of each open state, on the overview
 	endedRows  = 10
 	agentRows  = 12
+	siteRows   = 20
 	pageRows   = 50
-	allAgents  = 2000
 	attentions = 8
 )
 
@@ -78,70 +78,54 @@ func (s *site) rows(ctx context.Context, jobs []work.Job) ([]jobRow, error) {
 	return rows, nil
 }
 
-// An agentRow is an agent as a table shows it.
-type agentRow struct {
-	work.AgentRow
-	Seen   moment
-	Since  moment
-	Silent bool
-}
-
-// Takes reports whether the agent takes new work.
-func (a agentRow) Takes() bool { return !a.Silent && a.State != "draining" }
-
-// Stuck reports whether something keeps the agent from working. Of one that has
-// fallen silent it is not known any more.
-func (a agentRow) Stuck() bool { return !a.Silent && a.Trouble != "" }
-
-// Word says in one word how the agent is.
-func (a agentRow) Word() string {
-	switch {
-	case a.Silent:
-		return "silent"
-	case a.Stuck():
-		return "trouble"
-	}
-	return a.State
-}
-
-// agentRows returns the fleet, those that are alive first, by site and name.
-func (s *site) agentRows(ctx context.Context) ([]agentRow, error) {
-	agents, err := s.agents(ctx)
-	if err != nil {
-		return nil, err
-	}
-	now := s.now()
-	rows := make([]agentRow, 0, len(agents))
-	for _, a := range agents {
-		rows = append(rows, agentRow{AgentRow: a, Seen: when(a.LastSeen, now), Since: when(a.Started, now),
-			Silent: now.Sub(a.LastSeen) > agentSilent})
-	}
-	slices.SortStableFunc(rows, func(a, b agentRow) int {
-		if a.Silent != b.Silent {
-			if a.Silent {
-				return 1
-			}
-			return -1
-		}
-		return cmp.Or(strings.Compare(a.Site, b.Site), strings.Compare(a.Agent, b.Agent))
-	})
-	return rows, nil
-}
-
 // A totals is what the whole fleet is doing.
 type totals struct {
-	Running, Paused, Agents, Streams, Failed int64
-	MoreOpen                                 bool // there are more open jobs than were looked at
-	Objects, Bytes                           float64
+	Running, Paused, Moving, Agents, Streams, Failed int64
+	MoreOpen                                         bool // there are more open jobs than were looked at
+	Objects, Bytes                                   float64
+	Last                                             *jobRow // of the jobs that move, the one that ends last
+}
+
+// Verdict says in a sentence whether things move.
+func (t totals) Verdict() string {
+	all, of := "All", "the "
+	if t.MoreOpen {
+		all, of = "All of the newest", "the newest "
+	}
+	switch {
+	case t.Running == 0 && t.Paused == 0:
+		return "No job is open."
+	case t.Running == 0:
+		return "No job is running: what is open is paused."
+	case t.Moving == 0 && t.Running == 1:
+		return "One job is running, and nothing of it moves."
+	case t.Moving == 0:
+		return fmt.Sprintf("None of %s%d running jobs moves.", of, t.Running)
+	case t.Running == 1:
+		return "The job that is running moves."
+	case t.Moving == t.Running:
+		return fmt.Sprintf("%s %d running jobs move.", all, t.Running)
+	}
+	moves := "move"
+	if t.Moving == 1 {
+		moves = "moves"
+	}
+	return fmt.Sprintf("%d of %s%d running jobs %s.", t.Moving, of, t.Running, moves)
 }
 
 func sum(open []jobRow, agents []agentRow, more bool) totals {
 	t := totals{MoreOpen: more}
-	for _, j := range open {
+	for i, j := range open {
 		if j.State == work.Paused {
 			t.Paused++
 		} else {
 			t.Running++
+		}
+		if j.Progress.ObjectsRate > 0 {
+			t.Moving++
+		}
+		if eta := j.Progress.ETA; !eta.IsZero() && (t.Last == nil || eta.After(t.Last.Progress.ETA)) {
+			t.Last = &open[i]
 		}
 		t.Failed += j.Failed
 		t.Objects += j.Progress.ObjectsRate
@@ -160,10 +144,12 @@ type overview struct {
 	Totals    totals
 	Notices   []notice
 	MoreNotes int
+	Needs     string // how many things need somebody; empty: none
 	Open      []jobRow
 	Ended     []jobRow
-	Agents    []agentRow
-	AllAgents int
+	Agents    []agentRow // if they are few
+	Sites     []siteRow  // if they are many
+	AllAgents int64
 	None      bool // no job was ever asked for
 	Base      string
 }
@@ -198,35 +184,59 @@ func (s *site) overviewPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	o.Totals = sum(o.Open, o.Agents, more)
 	o.Notices = attention(s.failing(ctx), o.Open, o.Ended, o.Agents, s.now())
+	switch n := len(o.Notices); n {
+	case 0:
+	case 1:
+		o.Needs = "1 thing needs you"
+	default:
+		o.Needs = comma(int64(n)) + " things need you"
+	}
 	o.MoreNotes = max(0, len(o.Notices)-attentions)
 	o.Notices = o.Notices[:min(len(o.Notices), attentions)]
-	o.AllAgents = len(o.Agents)
-	o.Agents = o.Agents[:min(len(o.Agents), agentRows)]
+	if o.AllAgents = int64(len(o.Agents)); o.AllAgents > agentRows {
+		o.Sites, o.Agents = bySite(o.Agents), nil
+		o.Sites = o.Sites[:min(len(o.Sites), siteRows)]
+	}
 	o.None = len(newest) == 0
 	return s.render(w, r, http.StatusOK, "overview.html",
-		view{Title: "Overview", Nav: "overview", Stream: "/v1/events", Moving: true, Page: o})
+		view{Title: "Overview", Nav: "overview", Stream: "/v1/events?brief=true", Moving: true, Page: o})
 }
 
 type jobsView struct {
 	State  work.JobState
-	States []work.JobState
+	States []stateLink
+	Text   string
+	Failed bool
 	Rows   []jobRow
 	First  bool // it is the first page
 	Next   string
 	Newest string
+	CLI    string
+}
+
+// A stateLink is a choice of a state that keeps the other choices.
+type stateLink struct {
+	Name, Href string
+	Chosen     bool
 }
 
 func (s *site) jobsPage(w http.ResponseWriter, r *http.Request) error {
-	p := readParams(r, "state", "cursor", "limit")
-	q := work.JobQuery{State: oneOf(p, "state", jobStates...), Cursor: p.text("cursor"), Limit: p.limit(pageRows)}
-	if err := p.err(); err != nil {
+	q, err := jobQuery(r, pageRows)
+	if err != nil {
 		return err
 	}
 	jobs, next, err := s.Ledger.Jobs(r.Context(), q)
 	if err != nil {
 		return err
 	}
-	v := jobsView{State: q.State, States: jobStates, First: q.Cursor == "", Newest: with(r.URL, "cursor", "")}
+	v := jobsView{State: q.State, Text: q.Text, Failed: q.Failed, First: q.Cursor == "", Newest: with(r.URL, "cursor", ""),
+		CLI: cli("tranship job ls", "--state", string(q.State))}
+	if first, err := url.Parse(v.Newest); err == nil {
+		v.States = append(v.States, stateLink{"all", with(first, "state", ""), q.State == ""})
+		for _, state := range jobStates {
+			v.States = append(v.States, stateLink{string(state), with(first, "state", string(state)), q.State == state})
+		}
+	}
 	if v.Rows, err = s.rows(r.Context(), jobs); err != nil {
 		return err
 	}
@@ -234,20 +244,5 @@ func (s *site) jobsPage(w http.ResponseWriter, r *http.Request) error {
 		v.Next = with(r.URL, "cursor", next)
 	}
 	return s.render(w, r, http.StatusOK, "jobs.html",
-		view{Title: "Jobs", Nav: "jobs", Stream: "/v1/events", Moving: true, Page: v})
-}
-
-type agentsView struct {
-	Rows []agentRow
-	All  int
-}
-
-func (s *site) agentsPage(w http.ResponseWriter, r *http.Request) error {
-	rows, err := s.agentRows(r.Context())
-	if err != nil {
-		return err
-	}
-	v := agentsView{All: len(rows), Rows: rows[:min(len(rows), allAgents)]}
-	return s.render(w, r, http.StatusOK, "agents.html",
-		view{Title: "Agents", Nav: "agents", Stream: "/v1/events", Moving: true, Page: v})
+		view{Title: "Jobs", Nav: "jobs", Stream: "/v1/events?brief=true", Moving: true, Page: v})
 }

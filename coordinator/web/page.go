@@ -34,6 +34,7 @@ func parsePages() map[string]*template.Template {
 		"comma": comma, "bytes": bytesText, "rate": rateText, "persecond": perSecond, "percent": percentText,
 		"clean": clean, "key": keyText, "asset": assetURL,
 		"because": api.Because, "policy": api.PolicyWords, "proof": api.ProofWords, "weak": work.Weak,
+		"sumrow": sumRow, "priority": priorityText,
 	}).ParseFS(templateFiles, "templates/layout.html", "templates/parts.html"))
 	all := map[string]*template.Template{}
 	names, err := fs.Glob(templateFiles, "templates/*.html")
@@ -98,6 +99,7 @@ type view struct {
 	Nav     string // which entry of the navigation is this page
 	Stream  string // live stream that tells when the page changes; empty: it does not
 	Moving  bool   // without scripts, the page is to load itself again
+	Charts  bool   // scripts are to draw charts
 	Version string
 	Base    string      // where the browser reaches the site
 	Caller  work.Caller // who looks

@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -38,6 +39,16 @@ func TestGoldenPages(t *testing.T) {
 		{"attempts", "/jobs/7/attempts?key=bad%00key%FF%232", full, http.StatusOK},
 		{"attempts_listing", "/jobs/2/attempts", full, http.StatusOK},
 		{"agents", "/agents", full, http.StatusOK},
+		{"agents_filtered", "/agents?site=aws-eu-west-1&text=RACK%3Db&job=5", full, http.StatusOK},
+		{"agent", "/agents/aws-eu-west-1/hub-1", full, http.StatusOK},
+		{"agent_silent", "/agents/gcp-europe-west4/west-1", full, http.StatusOK},
+		{"jobs_text", "/jobs?text=IMAGES&failed=true", full, http.StatusOK},
+		{"job_parts", "/jobs/7?prefix=eu/2025/&span=all", full, http.StatusOK},
+		{"search", "/search", full, http.StatusOK},
+		{"search_found", "/search?q=%22bad%5Cx00%5Cxff%22&match=whole", full, http.StatusOK},
+		{"search_job", "/search?q=eu/000&job=7", full, http.StatusOK},
+		{"search_none", "/search?q=nowhere", full, http.StatusOK},
+		{"problem_no_agent", "/agents/aws-eu-west-1/none", full, http.StatusNotFound},
 		{"problems", "/problems", full, http.StatusOK},
 		{"problem_no_job", "/jobs/99", full, http.StatusNotFound},
 		{"problem_invalid", "/jobs?state=busy&x=1", full, http.StatusUnprocessableEntity},
@@ -101,6 +112,11 @@ func TestHostileTexts(t *testing.T) {
 	for i := range f.agents {
 		a := &f.agents[i]
 		a.Agent, a.Host, a.Site, a.Version, a.State, a.Trouble = evil, evil, evil, evil, evil, evil
+		a.Labels, a.Stores, a.Moving = map[string]string{evil: evil}, []string{evil}, []work.JobID{7}
+		a.Tuning = []work.Tuning{{Source: "s3://" + evil, Target: "s3://" + evil, Why: evil}}
+	}
+	for _, prefix := range []string{"", evil + "/"} {
+		f.parts[work.BreakdownQuery{Job: 7, Prefix: prefix}] = work.Breakdown{Rows: []work.BreakdownRow{{Prefix: prefix + evil + "/"}, {Leaf: true, Prefix: prefix}}}
 	}
 	for _, jobs := range f.remarks {
 		jobs[7] = []work.Tally{{Name: evil, Count: 1, Key: evil}}
@@ -113,6 +129,8 @@ func TestHostileTexts(t *testing.T) {
 	})
 	b := serve(t, f)
 	for _, path := range []string{"/", "/jobs", "/jobs/7", "/jobs/2", "/agents", "/jobs/7/objects", "/jobs/7/failures",
+		"/jobs/7?prefix=" + url.QueryEscape(evil+"/"), "/agents/" + url.PathEscape(evil) + "/" + url.PathEscape(evil),
+		"/search?match=whole&q=" + url.QueryEscape(work.Quote(evil)), "/agents?text=%3Cscript%3Ealert(1)", "/jobs?text=%3Cscript%3Ealert(1)",
 		attemptsHref(7, evil), "/jobs/2/attempts", "/jobs/7/attempts?key=%3Cscript%3Ealert(1)",
 		"/jobs/7/failures?prefix=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", "/jobs?state=%3Cscript%3Ealert(1)", "/<script>alert(1)"} {
 		resp, page := b.do(t, "GET", path, "", "Accept", "text/html")
@@ -143,7 +161,7 @@ func TestPagesOfThousands(t *testing.T) {
 		}
 	}
 	_, page := b.do(t, "GET", "/", "", "Accept", "text/html")
-	for _, want := range []string{`<a href="/jobs?state=running">25+</a>`, "All 5000 agents", "All running jobs"} {
+	for _, want := range []string{`<a href="/jobs?state=running">25+</a>`, "All 5,000 agents", "All running jobs"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the overview does not say %q", want)
 		}

@@ -202,6 +202,11 @@ func (p *params) number(name string, unsaid, least, most int64) int64 {
 	return n
 }
 
+// flag reports whether the parameter is set to true.
+func (p *params) flag(name string) bool {
+	return oneOf(p, name, "true", "false") == "true"
+}
+
 func (p *params) time(name string, unsaid time.Time) time.Time {
 	raw := p.text(name)
 	if raw == "" {

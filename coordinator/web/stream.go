@@ -73,6 +73,7 @@ type stream struct {
 	job   work.JobID  // zero: all open jobs and the fleet
 	after int64       // last event sent; below zero: not known yet
 	gone  func() bool // the client's token or session is no more
+	brief bool        // say only what has changed, not how it stands
 
 	sent   map[work.JobID][]byte // what was last said of each job that is open
 	agents []byte                // what was last said of the fleet
@@ -80,9 +81,9 @@ type stream struct {
 }
 
 func (s *site) newStream(r *http.Request) (*stream, error) {
-	p := readParams(r, "job", "after")
+	p := readParams(r, "job", "after", "brief")
 	st := &stream{site: s, sent: map[work.JobID][]byte{},
-		job: work.JobID(p.number("job", 0, 1, 1<<62)), after: p.number("after", -1, 0, 1<<62),
+		job: work.JobID(p.number("job", 0, 1, 1<<62)), after: p.number("after", -1, 0, 1<<62), brief: p.flag("brief"),
 		gone: func() bool { return s.isGone(r) }}
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		n, err := strconv.ParseInt(last, 10, 64)
@@ -151,7 +152,7 @@ func (st *stream) news(ctx context.Context) ([]byte, error) {
 	switch {
 	case err != nil:
 	case st.job != 0:
-		err = st.newJob(ctx, &b, st.job)
+		_, err = st.newJob(ctx, &b, st.job)
 	default:
 		if err = st.newJobs(ctx, &b); err == nil {
 			err = st.newAgents(ctx, &b)
@@ -196,7 +197,11 @@ func (st *stream) newJobs(ctx context.Context, b *bytes.Buffer) error {
 		}
 		for _, j := range jobs {
 			open[j.ID] = true
-			if err := st.newJob(ctx, b, j.ID); err != nil {
+			job, err := st.site.progress(ctx, j)
+			if err == nil {
+				err = st.tellJob(b, job)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -205,10 +210,13 @@ func (st *stream) newJobs(ctx context.Context, b *bytes.Buffer) error {
 		if open[id] {
 			continue
 		}
-		if err := st.newJob(ctx, b, id); err != nil {
+		job, err := st.newJob(ctx, b, id)
+		if err != nil {
 			return err
 		}
-		delete(st.sent, id)
+		if !job.State.Open() { // else what is remembered of it is older than the list
+			delete(st.sent, id)
+		}
 	}
 	return nil
 }
@@ -221,16 +229,18 @@ func (s *site) openJobs(ctx context.Context, state work.JobState) ([]work.Job, e
 	})
 }
 
-// newJob tells of a job if it is not as it was told.
-func (st *stream) newJob(ctx context.Context, b *bytes.Buffer, id work.JobID) error {
+// newJob tells of a job that is not among those listed, and returns it.
+func (st *stream) newJob(ctx context.Context, b *bytes.Buffer, id work.JobID) (api.Job, error) {
 	job, err := st.site.one.get(ctx, id, st.site.job)
 	if err != nil {
-		return err
+		return job, err
 	}
-	data, err := json.Marshal(job)
-	if err != nil {
-		return fmt.Errorf("encode job %s: %w", id, err)
-	}
+	return job, st.tellJob(b, job)
+}
+
+// tellJob tells of a job if it is not as it was told.
+func (st *stream) tellJob(b *bytes.Buffer, job api.Job) error {
+	id := job.ID
 	// The estimate moves with the clock; it is told when the job comes on, and
 	// when it no longer does.
 	told, err := json.Marshal(struct {
@@ -240,34 +250,34 @@ func (st *stream) newJob(ctx context.Context, b *bytes.Buffer, id work.JobID) er
 	if err != nil {
 		return fmt.Errorf("encode job %s: %w", id, err)
 	}
-	if !bytes.Equal(told, st.sent[id]) {
-		frame(b, api.TypeJob, data)
-		st.sent[id] = told
+	if bytes.Equal(told, st.sent[id]) {
+		return nil
 	}
+	st.sent[id] = told
+	if st.brief {
+		frame(b, api.TypeJob, fmt.Appendf(nil, `{"id":%d}`, id))
+		return nil
+	}
+	data, err := json.Marshal(job)
+	if err != nil {
+		return fmt.Errorf("encode job %s: %w", id, err)
+	}
+	frame(b, api.TypeJob, data)
 	return nil
 }
 
 func (st *stream) newAgents(ctx context.Context, b *bytes.Buffer) error {
-	agents, err := st.site.agents(ctx)
-	if err != nil {
+	now, err := st.site.fleetNow(ctx)
+	if err != nil || bytes.Equal(now.data, st.agents) {
 		return err
 	}
-	data, err := json.Marshal(api.AgentList{Agents: notNil(agents)})
-	if err != nil {
-		return fmt.Errorf("encode the agents: %w", err)
+	st.agents = now.data
+	if st.brief {
+		frame(b, api.TypeAgents, []byte("{}"))
+		return nil
 	}
-	if !bytes.Equal(data, st.agents) {
-		frame(b, api.TypeAgents, data)
-		st.agents = data
-	}
+	frame(b, api.TypeAgents, now.data)
 	return nil
-}
-
-// agents returns the fleet as it was a moment ago.
-func (s *site) agents(ctx context.Context) ([]work.AgentRow, error) {
-	return s.fleet.get(ctx, struct{}{}, func(ctx context.Context, _ struct{}) ([]work.AgentRow, error) {
-		return s.Ledger.Agents(ctx)
-	})
 }
 
 // frame writes one message; JSON holds no line break.

@@ -12,12 +12,12 @@ func (s *site) awaiting(ctx context.Context, j work.Job) work.Job {
 	if j.State != work.Running {
 		return j
 	}
-	agents, err := s.agents(ctx)
+	now, err := s.fleetNow(ctx)
 	if err != nil {
 		return j
 	}
 	var alive []work.Presence
-	for _, a := range agents {
+	for _, a := range now.agents {
 		if s.now().Sub(a.LastSeen) <= agentSilent {
 			alive = append(alive, a.Presence)
 		}

@@ -38,12 +38,16 @@ type Objects interface {
 	// most frequent first, each with an example.
 	Remarks(ctx context.Context, id work.JobID, about work.About) ([]work.Tally, error)
 	Balance(ctx context.Context, id work.JobID) (work.Balance, error)
+	// Breakdown counts the job's objects by the next part of their keys.
+	Breakdown(ctx context.Context, q work.BreakdownQuery) (work.Breakdown, error)
 }
 
 // History reads what happened when.
 type History interface {
 	// Samples returns the samples since a moment, oldest first.
 	Samples(ctx context.Context, id work.JobID, since time.Time) ([]work.Sample, error)
+	// Series returns at most so many of them, evenly over the time they span.
+	Series(ctx context.Context, id work.JobID, since time.Time, points int) ([]work.Sample, error)
 	// Events returns up to limit events with an id above after, by ascending
 	// id; of one job, or of all if id is zero.
 	Events(ctx context.Context, id work.JobID, after int64, limit int) ([]work.Event, error)
@@ -138,11 +142,13 @@ type site struct {
 	places  *places                 // of live streams, by token
 
 	samples  *recent[work.JobID, []work.Sample]
+	series   *recent[spanOf, []work.Sample]
+	parts    *recent[work.BreakdownQuery, work.Breakdown]
 	balances *recent[work.JobID, work.Balance]
 	fails    *recent[work.JobID, []work.Tally]
 	remarks  *recent[remark, []work.Tally]
 	open     *recent[work.JobState, []work.Job]
-	fleet    *recent[struct{}, []work.AgentRow]
+	fleet    *recent[struct{}, fleet]
 	checks   *recent[struct{}, map[string]error]
 	news     *recent[position, []work.Event]
 	one      *recent[work.JobID, api.Job]
@@ -169,11 +175,13 @@ func newSite(d Deps) *site {
 		guesses:  newLimiters[string](failureRate, failureBurst),
 		places:   &places{most: streamsOfOne},
 		samples:  newRecent[work.JobID, []work.Sample](5 * time.Second),
+		series:   newRecent[spanOf, []work.Sample](5 * time.Second),
+		parts:    newRecent[work.BreakdownQuery, work.Breakdown](30 * time.Second),
 		balances: newRecent[work.JobID, work.Balance](10 * time.Second),
 		fails:    newRecent[work.JobID, []work.Tally](3 * time.Second),
 		remarks:  newRecent[remark, []work.Tally](5 * time.Second),
 		open:     newRecent[work.JobState, []work.Job](beatEvery),
-		fleet:    newRecent[struct{}, []work.AgentRow](beatEvery),
+		fleet:    newRecent[struct{}, fleet](beatEvery),
 		checks:   newRecent[struct{}, map[string]error](5 * time.Second),
 		news:     newRecent[position, []work.Event](beatEvery / 2),
 		one:      newRecent[work.JobID, api.Job](beatEvery / 2),

@@ -29,6 +29,8 @@ type Idempotency struct {
 // A JobQuery selects jobs, newest first.
 type JobQuery struct {
 	State  JobState // empty: any
+	Text   string   // found in the name, the source or the target, whatever its case; or the id; empty: any
+	Failed bool     // only those that gave objects up
 	Cursor string   // of the page before; empty: from the newest
 	Limit  int
 }
@@ -48,6 +50,7 @@ type ObjectQuery struct {
 	Outcome Outcome // empty: any
 	Open    bool    // only those without a final outcome
 	Prefix  string  // of the key
+	Whole   bool    // the prefix is all of the key
 	Cursor  string
 	Limit   int
 }

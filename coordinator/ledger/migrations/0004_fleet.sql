@@ -7,9 +7,11 @@ SET LOCAL lock_timeout = '2s';
 LOCK TABLE jobs, items, agents, events IN ACCESS EXCLUSIVE MODE;
 
 ALTER TABLE agents
+  ADD COLUMN moving jsonb,
   ADD COLUMN labels jsonb,
   ADD COLUMN stores jsonb,
   ADD COLUMN tuning jsonb;
+COMMENT ON COLUMN agents.moving IS 'ids of the jobs of which bytes moved lately; NULL: it does not say';
 COMMENT ON COLUMN agents.labels IS 'what its operator says of it';
 COMMENT ON COLUMN agents.stores IS 'names of the stores that its configuration knows';
 COMMENT ON COLUMN agents.tuning IS 'how many streams go to each pair of stores, and why';

@@ -66,8 +66,12 @@
     last = Date.now();
     try {
       const answer = await fetch(location.href, { headers: { Accept: 'text/html' }, cache: 'no-store' });
-      if (answer.redirected) location.reload(); // the session is over: sign in
-      else if (answer.ok) apply(new DOMParser().parseFromString(await answer.text(), 'text/html'));
+      if (answer.redirected) {
+        location.reload(); // the session is over: sign in
+      } else if (answer.ok) {
+        apply(new DOMParser().parseFromString(await answer.text(), 'text/html'));
+        document.dispatchEvent(new Event('refreshed'));
+      }
     } catch {
       // The stream notices that the server is gone, says so, and comes back.
     } finally {
