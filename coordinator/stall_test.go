@@ -50,7 +50,7 @@ func TestStalledJobRaisesItsHand(t *testing.T) {
 		return v != "" && v != "0"
 	})
 	got := b.await(j.ID, "the job to say so", func(j work.Job) bool { return j.Stalled != nil })
-	if s := got.Stalled; s.Cause != work.StallNoAgent || s.Ready+s.Queued != 1 || !strings.Contains(s.Next, "site: default") {
+	if s := got.Stalled; s.Cause != work.StallNoAgent || s.Ready+s.Queued != 1 || !strings.Contains(s.Next, "fleet invite --site default") {
 		t.Errorf("the job says %+v", s)
 	}
 	b.agent("a1")

@@ -44,7 +44,7 @@ func TestWrongWords(t *testing.T) {
 		{"empty store", []string{"copy", "", "b"}, ExitUsage,
 			"tranship: SOURCE is empty\n  write for example s3://bucket/prefix or ./folder\n"},
 		{"secret in a URL", []string{"copy", "s3://key:hunter2@b/", dir}, ExitUsage,
-			"tranship: SOURCE: a store URL must not hold credentials; give them to the agent's environment\n  see tranship copy --help\n"},
+			"tranship: SOURCE: a store URL must not hold credentials, such as a user before the @: they belong to the agents, in their configuration's stores or their environment\n  see tranship copy --help\n"},
 		{"same store twice", []string{"copy", "/a/b", "file:///a/b/"}, ExitUsage,
 			"tranship: source and target are the same: file:///a/b\n  name two different stores\n"},
 		{"target in the source", []string{"copy", "/a/b", "/a/b/c"}, ExitUsage,
