@@ -190,6 +190,15 @@ func TestValidateNamesTheKey(t *testing.T) {
 		{"http.listen", func(c *Config) { c.HTTP.Listen = "example.org:8480" }},
 		{"http.listen", func(c *Config) { c.HTTP.Listen = "127.0.0.1:99999" }},
 		{"http.listen", func(c *Config) { c.HTTP.Listen = "127.0.0.1:http" }},
+		{"http.listen", func(c *Config) {
+			c.HTTP.Listen, c.HTTP.Open, c.HTTP.TLS = "0.0.0.0:8480", true, TLS{Certificate: "/c", Key: "/k"}
+		}},
+		{"http.url", func(c *Config) { c.HTTP.URL = "tranship.example.org" }},
+		{"http.url", func(c *Config) { c.HTTP.URL = "http://tranship.example.org" }},
+		{"http.url", func(c *Config) { c.HTTP.URL = "https://tranship.example.org/fleet" }},
+		{"http.url", func(c *Config) { c.HTTP.URL = "https://u:hunter2@tranship.example.org" }},
+		{"http.tls", func(c *Config) { c.HTTP.TLS.Certificate = "/c" }},
+		{"http.tls", func(c *Config) { c.HTTP.TLS.Key = "/k" }},
 		{"coordinator.window", func(c *Config) { c.Coordinator.Window = 0 }},
 		{"coordinator.reconcile", func(c *Config) { c.Coordinator.Reconcile = 1 }},
 		{"coordinator.stalled", func(c *Config) { c.Coordinator.Stalled = Duration(time.Second) }},

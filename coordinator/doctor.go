@@ -62,7 +62,7 @@ func (c *Coordinator) examineFleet(ctx context.Context, agents []work.AgentRow) 
 	for _, a := range agents {
 		name, silent := a.Site+"/"+a.Agent, time.Since(a.LastSeen)
 		switch {
-		case silent > forgotten:
+		case silent > forgotten, a.Identity != nil && !a.Identity.RevokedAt.IsZero(): // also one that never was seen
 			continue
 		case silent > agentGone:
 			add(name, work.CheckWarning, fmt.Sprintf("silent for %v", silent.Round(time.Second)), "see systemctl status tranship-agent on "+a.Host+", unless it was taken out of service")

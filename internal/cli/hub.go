@@ -40,13 +40,12 @@ type hub struct {
 	ledger *ledger.Ledger
 	server *bus.Server // nil if the queue is elsewhere
 	// authority signs agents' credentials; nil: none are asked for, or others do.
-	authority *bus.Authority
-	bus       *bus.Bus
-	postgres  *pgserver.Server // nil if the ledger is elsewhere
-	url       string           // of the ledger
-	page      net.Listener
-	// certificate is that of the page; nil: no TLS.
-	certificate *certificate
+	authority   *bus.Authority
+	bus         *bus.Bus
+	postgres    *pgserver.Server // nil if the ledger is elsewhere
+	url         string           // of the ledger
+	page        net.Listener
+	certificate *certificate // nil: no TLS
 	metrics     *prometheus.Registry
 
 	coordinator *coordinator.Coordinator
