@@ -156,6 +156,7 @@ func (b *bundle) coordinatorOn(name string, conn *bus.Bus) (c *Coordinator, stop
 	}
 	c = New(cfg, Deps{
 		Ledger: b.ledger, Bus: conn, Log: b.log(name), Metrics: prometheus.NewRegistry(), Version: "test",
+		HTTP: config.HTTP{Open: true},
 	})
 	return c, b.run(name, c.Run)
 }
