@@ -156,7 +156,10 @@ func (b *bundle) coordinatorOn(name string, conn *bus.Bus) (c *Coordinator, stop
 	if b.stalled > 0 {
 		cfg.Stalled = config.Duration(b.stalled)
 	}
-	deps := Deps{Ledger: b.ledger, Bus: conn, Log: b.log(name), Metrics: prometheus.NewRegistry(), Version: "test"}
+	deps := Deps{
+		Ledger: b.ledger, Bus: conn, Log: b.log(name), Metrics: prometheus.NewRegistry(), Version: "test",
+		HTTP: config.HTTP{Open: true},
+	}
 	if b.notices != nil {
 		deps.Notices = b.notices()
 	}

@@ -61,6 +61,9 @@
 //   - An event is written in the transaction of the change that it tells of.
 //   - An id of a job or an item is never given out twice, also by a ledger that
 //     was set back (see Skip and Expect).
+//   - Of what lets callers in (tokens, sessions, sign-in codes) there is a hash,
+//     never the secret. A session is opened under a lock on its token, so that
+//     none outlives the token's revocation.
 //   - An item that goes on from another names it, and what went wrong stays with
 //     each: so every attempt at an object can be read (see Attempts).
 //

@@ -19,7 +19,8 @@ func (p *program) upCommand() *cobra.Command {
 		Long: `Run everything that a fleet of one machine needs in this process, on a data
 folder: a private Postgres, an embedded NATS, the coordinator with its status
 page and one agent. Stopped or killed, it goes on where it was at the next
-start. Other agents can join if nats.listen is an address that they reach.`,
+start. Other agents can join if nats.listen is an address that they reach. The
+first token for the API and the page lies in the data folder as admin.token.`,
 		Args:    arguments(),
 		Example: example("tranship up", "tranship up --data /srv/tranship"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
