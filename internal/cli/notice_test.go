@@ -71,7 +71,9 @@ notify:
 	works.Store(true)
 	has("a test", call(ExitOK, "notice", "test", "ops", "-o", "json"), `"state": "sent"`)
 	has("sending again", call(ExitOK, "notice", "resend", "1"), "1\tops\ttest\t-\twaiting")
-	await(t, "it to arrive", user, func() bool { return strings.Count(call(ExitOK, "notice", "ls", "--state", string(work.DeliverySent)), "ops") == 2 })
+	await(t, "it to arrive", user, func() bool {
+		return strings.Count(call(ExitOK, "notice", "ls", "--state", string(work.DeliverySent)), "ops") == 2
+	})
 	has("listing", call(ExitOK, "notice", "ls", "--receiver", "ops"), "1\tops\ttest", "2\tops\ttest")
 	has("nothing to send", call(ExitFailed, "notice", "resend", "99"), "no delivery 99")
 	has("not a number", call(ExitUsage, "notice", "resend", "x"), "tranship notice ls lists them")
