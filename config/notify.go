@@ -75,7 +75,7 @@ func (s SMTP) validate(check func(key string, err error)) {
 		return
 	}
 	check("smtp.password", CheckSource(s.Password))
-	if loopback, err := isLoopback(s.Host); err == nil && !loopback && s.TLS == "none" {
+	if s.TLS == "none" {
 		check("smtp.tls", errors.New("without TLS the password would travel for everybody to read: use starttls or tls"))
 	}
 }

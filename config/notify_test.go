@@ -52,9 +52,9 @@ func TestValidateNotify(t *testing.T) {
 		}
 	}
 	n := good()
-	n.SMTP.Host, n.SMTP.TLS = "127.0.0.1:25", "none"
+	n.SMTP.User, n.SMTP.Password, n.SMTP.TLS = "", "", "none"
 	if err := n.Validate(); err != nil {
-		t.Errorf("a server on this machine needs TLS: %v", err)
+		t.Errorf("a server where nobody signs in needs TLS: %v", err)
 	}
 	if err := (Notify{SMTP: SMTP{TLS: "starttls"}}).Validate(); err != nil {
 		t.Errorf("nobody to tell: %v", err)

@@ -13,17 +13,21 @@
 //	           │           ├─Claim──▶ dispatch ─────────────▶ work, by site ────│──┼─▶ agents
 //	           │           ├─Overdue▶ reconcile ──publish again─▶ │             │  │
 //	           │           ├─Janitor▶ tidy                                      │
-//	           │           ├─FinishJobs▶ finish ─────────────▶ events           │  │
+//	           │           ├─FinishJobs▶ finish                                 │  │
 //	           │           ├─OpenControls▶ controls ─────────▶ state of jobs ───│──┘
 //	           │           ◀─Beat── fleet ◀────────────────── signs of life ────│◀─
 //	           │           ◀─Sample sample                                      │
-//	           │           ◀─Stalled stall ──────────────────────▶ events       │
+//	           │           ◀─Stalled stall                                      │
+//	           │           ├─Events▶ crier ──────────────────────▶ events       │
+//	           │           ◀─Notices notices ────────────────────▶ events       │
+//	           │           ├─ClaimDeliveries▶ notify ───────────────────────────│──▶ webhooks, mail
 //	           └────────────────────────────────────────────────────────────────┘
 //
 // Each arrow is a loop of its own under one errgroup in Run. A loop that
 // fails logs once, waits longer each time and goes on; only the end of the
 // context ends it. The loops meet in the ledger and share nothing else but
-// two wake-up calls: recorded results wake dispatch and finish.
+// a few wake-up calls: recorded results wake dispatch and finish, new notices
+// wake notify.
 //
 // The truth itself may be set back: a dump is restored, or a standby takes over
 // that lacks the last moments. The queue remembers the last ids that were

@@ -59,6 +59,8 @@
 //   - A job's counters change in the transaction that changes what they count.
 //     A job ends only if they add up and equal what its items say.
 //   - An event is written in the transaction of the change that it tells of.
+//   - That there was a notice of something is written with its deliveries, and a
+//     delivery waits until its receiver has answered (see Notices).
 //   - An id of a job or an item is never given out twice, also by a ledger that
 //     was set back (see Skip and Expect).
 //   - Of what lets callers in (tokens, sessions, sign-in codes) there is a hash,

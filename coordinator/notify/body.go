@@ -14,8 +14,8 @@ import (
 // errors look like.
 const (
 	maxFaults = 5
-	maxName   = 200 // bytes, also of keys
-	maxText   = 300 // bytes, of errors and stores
+	maxName   = 120 // bytes, also of keys
+	maxText   = 200 // bytes, of errors and stores
 )
 
 // A body is what receivers get, as JSON. Fields may be added.

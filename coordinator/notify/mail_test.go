@@ -31,8 +31,11 @@ func TestMailArrives(t *testing.T) {
 			b := setup(t)
 			post, trust := openPost(t, at)
 			post.refuse = 1
-			all := b.mails(Mail{Name: "night-shift", To: []string{"ops@example.org", "Grace <grace@example.org>"},
-				SMTP: SMTP{Host: post.l.Addr().String(), User: "tranship", Password: "hunter2", From: "Tranship <tranship@example.org>", TLS: at, Trust: trust}})
+			smtp := SMTP{Host: post.l.Addr().String(), From: "Tranship <tranship@example.org>", TLS: at, Trust: trust}
+			if at != "none" {
+				smtp.User, smtp.Password = "tranship", "hunter2"
+			}
+			all := b.mails(Mail{Name: "night-shift", To: []string{"ops@example.org", "Grace <grace@example.org>"}, SMTP: smtp})
 			b.finish(all, 1)
 			b.sender(all)
 			d := b.ended("night-shift")[0]
@@ -44,7 +47,7 @@ func TestMailArrives(t *testing.T) {
 				t.Fatalf("%d messages arrived, want 1", len(got))
 			}
 			p := got[0]
-			if p.user != "tranship" || p.password != "hunter2" || p.secure != (at != "none") ||
+			if p.user != smtp.User || p.password != smtp.Password || p.secure != (at != "none") ||
 				!strings.Contains(p.from, "<tranship@example.org>") || len(p.to) != 2 || !strings.Contains(p.to[1], "<grace@example.org>") {
 				t.Errorf("it was posted as %+v", p)
 			}
@@ -76,26 +79,54 @@ func (p posted) read(t *testing.T) (*mail.Message, string) {
 	return msg, string(text)
 }
 
-// The password goes to nobody but the server that it is for.
-func TestMailWithoutTLSIsNotTrusted(t *testing.T) {
+// The password goes to nobody but the server that it is for, and no error shows
+// it.
+func TestPasswordIsKept(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
 	tests := []struct {
 		name, server, client, password string
+		trusted                        bool
+		shown                          int // passwords that the server saw
 	}{
-		{"no STARTTLS offered", "none", "starttls", "hunter2"},
-		{"certificate of a stranger", "tls", "tls", "hunter2"},
-		{"wrong password", "none", "none", "wrong"},
+		{"no STARTTLS offered", "none", "starttls", "hunter2", true, 0},
+		{"no TLS", "none", "none", "hunter2", true, 0},
+		{"certificate of a stranger", "tls", "tls", "hunter2", false, 0},
+		{"certificate of a stranger after STARTTLS", "starttls", "starttls", "hunter2", false, 0},
+		{"wrong password", "starttls", "starttls", "wrong", true, 1},
 	}
 	for _, tt := range tests {
-		post, _ := openPost(t, tt.server)
+		post, trust := openPost(t, tt.server)
+		if !tt.trusted {
+			trust = nil
+		}
 		w, err := newMailer(Mail{Name: "ops", To: []string{"ops@example.org"},
-			SMTP: SMTP{Host: post.l.Addr().String(), User: "u", Password: tt.password, From: "tranship@example.org", TLS: tt.client}})
-		b.must(err)
+			SMTP: SMTP{Host: post.l.Addr().String(), User: "u", Password: tt.password, From: "tranship@example.org", TLS: tt.client, Trust: trust}})
+		if err != nil {
+			t.Fatal(err)
+		}
 		_, _, err = w.send(t.Context(), work.Delivery{Notice: "msg_1", Body: "{}"})
 		if err == nil || strings.Contains(err.Error(), tt.password) || len(post.posted()) > 0 {
 			t.Errorf("%s: send = %v, %d messages arrived", tt.name, err, len(post.posted()))
 		}
+		post.mu.Lock()
+		if n := len(post.passwords); n != tt.shown {
+			t.Errorf("%s: the server saw %d passwords, want %d", tt.name, n, tt.shown)
+		}
+		post.mu.Unlock()
+	}
+}
+
+// What is to be sent by TLS is not sent without, also where nobody signs in.
+func TestMailWaitsForTLS(t *testing.T) {
+	t.Parallel()
+	post, trust := openPost(t, "none")
+	w, err := newMailer(Mail{Name: "ops", To: []string{"ops@example.org"},
+		SMTP: SMTP{Host: post.l.Addr().String(), From: "tranship@example.org", TLS: "starttls", Trust: trust}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err = w.send(t.Context(), work.Delivery{Notice: "msg_1", Body: "{}"}); err == nil || len(post.posted()) > 0 {
+		t.Errorf("send = %v, %d messages arrived", err, len(post.posted()))
 	}
 }
 

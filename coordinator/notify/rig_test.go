@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -18,10 +19,16 @@ import (
 	"github.com/tranship/tranship/internal/work"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(run{m}) }
+// TestMain looks for goroutines left behind once the database is gone.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(run{m}, goleak.Cleanup(func(code int) {
+		if code != 0 {
+			os.Exit(code)
+		}
+	}))
+}
 
-// A run is the tests with their database, which is gone before anybody looks
-// for goroutines left behind.
+// A run is the tests with their database. M keeps the exit status itself.
 type run struct{ *testing.M }
 
 // Run implements goleak.TestingM.

@@ -22,8 +22,9 @@ type postOffice struct {
 	refuse int    // so many messages are refused first
 	conns  sync.WaitGroup
 
-	mu      sync.Mutex
-	letters []posted
+	mu        sync.Mutex
+	letters   []posted
+	passwords []string // that clients showed
 }
 
 // A posted is a message as it was handed over.
@@ -104,6 +105,9 @@ func (p *postOffice) serve(c net.Conn) {
 			if parts := strings.Split(string(b), "\x00"); len(parts) == 3 {
 				letter.user, letter.password = parts[1], parts[2]
 			}
+			p.mu.Lock()
+			p.passwords = append(p.passwords, letter.password)
+			p.mu.Unlock()
 			if letter.password == "wrong" {
 				say("535 5.7.8 who are you")
 				continue

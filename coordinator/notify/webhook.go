@@ -18,7 +18,6 @@ import (
 
 const (
 	maxAnswer     = 64 << 10 // bytes of an answer that are read, so that the connection can be used again
-	maxConns      = 4        // to one receiver
 	secretsAtOnce = 2
 )
 
@@ -71,7 +70,6 @@ func newClient(g guard, r *net.Resolver) *http.Client {
 			DialContext:            dialer.DialContext,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 			ForceAttemptHTTP2:      true,
-			MaxConnsPerHost:        maxConns,
 			MaxResponseHeaderBytes: maxAnswer,
 			IdleConnTimeout:        time.Minute,
 		},
