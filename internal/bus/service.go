@@ -46,7 +46,7 @@ type ServiceOptions struct {
 var versionSyntax = regexp.MustCompile(`^v?(\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?)$`)
 
 // Serve shows an agent as a service named agent until ctx ends: it answers
-// `nats micro ls`, info, stats and ping, and Drain, status and ExamineStore
+// `nats micro ls`, info, stats and ping, and Drain, status, Allot and ExamineStore
 // requests under tranship.ctl.<site>.<agent>.
 func (b *Bus) Serve(ctx context.Context, o ServiceOptions) error {
 	for what, name := range map[string]string{"agent": o.Agent, "site": o.Site} {
