@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -111,7 +112,7 @@ func TestUnitsGiveTimeToStop(t *testing.T) {
 		if err != nil || stop < grace+10*time.Second {
 			t.Errorf("%s: TimeoutStopSec=%s leaves no time beside a grace of %v", unit, set["TimeoutStopSec"], grace)
 		}
-		for name, want := range map[string]string{"Type": "notify", "WatchdogSec": "30", "KillMode": "mixed", "Restart": "always", "DynamicUser": "yes"} {
+		for name, want := range map[string]string{"Type": "notify", "WatchdogSec": "30", "KillMode": "mixed", "Restart": "always"} {
 			if set[name] != want {
 				t.Errorf("%s: %s=%s, want %s", unit, name, set[name], want)
 			}
@@ -139,6 +140,46 @@ func TestUnitsNameRealCredentials(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Each daemon runs as a user of its own that sysusers.conf makes, and finds its
+// data in the folder that the unit gives it.
+func TestUnitsHaveUsers(t *testing.T) {
+	t.Parallel()
+	made, err := os.ReadFile("sysusers.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, unit := range units(t) {
+		set := settings(t, unit)
+		home := "/var/lib/" + set["StateDirectory"]
+		if user := set["User"]; user == "" || seen[user] || !userLine(user, home).Match(made) {
+			t.Errorf("%s: sysusers.conf does not give it a user %q of its own at home in %s", unit, user, home)
+		}
+		seen[set["User"]] = true
+		text, err := os.ReadFile(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), "\nEnvironment=TRANSHIP_DATA="+home+"\n") {
+			t.Errorf("%s does not tell the daemon that its data is in %s", unit, home)
+		}
+	}
+}
+
+// userLine matches the line of sysusers.d that makes a user.
+func userLine(user, home string) *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^u ` + user + ` +- +"[^"]+" +` + home + `$`)
+}
+
+// An agent that may not do anything, because it was revoked, is not started
+// again and again.
+func TestRevokedAgentStaysDown(t *testing.T) {
+	t.Parallel()
+	if got := settings(t, "tranship-agent.service")["RestartPreventExitStatus"]; got != "4" {
+		t.Errorf("RestartPreventExitStatus=%s, want the status of not allowed, 4", got)
 	}
 }
 
