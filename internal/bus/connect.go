@@ -15,6 +15,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
 )
 
 const (
@@ -23,12 +24,13 @@ const (
 	defaultName    = "tranship"
 	defaultAckWait = 120 * time.Second
 
-	dialWait  = 3 * time.Second  // for one attempt to connect
-	callWait  = 5 * time.Second  // for one answer of the server
-	storeWait = 10 * time.Second // for a stream to confirm a message
-	closeWait = 2 * time.Second  // for what was sent last to leave
-	window    = 256              // messages on their way to a stream; more would starve its consumers
-	stallWait = 30 * time.Second // for room in the window
+	dialWait    = 3 * time.Second  // for one attempt to connect
+	callWait    = 5 * time.Second  // for one answer of the server
+	storeWait   = 10 * time.Second // for a stream to confirm a message
+	closeWait   = 2 * time.Second  // for what was sent last to leave
+	inboxPrefix = "_INBOX_"        // before a client's name; others cannot read its replies
+	window      = 256              // messages on their way to a stream; more would starve its consumers
+	stallWait   = 30 * time.Second // for room in the window
 )
 
 // ErrClosed means that the Bus was closed.
@@ -39,11 +41,17 @@ type Options struct {
 	URL         string  // of the servers, comma separated; empty: nats://127.0.0.1:4222
 	Server      *Server // in this process, instead of URL
 	Name        string  // of this client, as operators see it; an agent's own name
-	Credentials string  // path of a .creds file
-	Token       string  // instead of credentials; Server knows its own
+	Credentials string  // path of a .creds file; Server needs none
+	TLS         TLS     // whom to trust that a server is who it says
 	Domain      string  // of JetStream; empty: hub
 	Replicas    int     // of every stream that Setup makes; 0: 1
 	Log         *slog.Logger
+
+	// JWT returns what an agent was issued, and Seed is its key's secret, instead
+	// of Credentials. JWT is asked at each connection, so that a renewed one
+	// counts; an error is a failure to connect, which is tried again.
+	JWT  func() (string, error)
+	Seed string
 
 	// AckWait is how long an item may stay with an agent without a sign of
 	// life before another gets it. 0: two minutes, which outlasts a restart of
@@ -77,7 +85,7 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Server != nil {
-		o.URL, o.Token, o.Credentials = "", o.Server.token, ""
+		o.URL, o.Credentials, o.TLS = "", "", TLS{}
 		o.Domain = cmp.Or(o.Domain, o.Server.domain)
 	} else {
 		o.URL = cmp.Or(o.URL, defaultURL)
@@ -115,7 +123,7 @@ func (b *Bus) dial(ctx context.Context) (*nats.Conn, error) {
 		case err == nil:
 			return nc, nil
 		case refused(err):
-			return nil, fmt.Errorf("%w: check nats.token or nats.credentials", err)
+			return nil, fmt.Errorf("%w: check nats.credentials, or whether this agent has joined and was not revoked", err)
 		case errors.As(err, &unreadable):
 			return nil, unreadable.Err // without the URL, which may hold a password
 		case errors.As(err, &file):
@@ -133,7 +141,7 @@ func (b *Bus) dial(ctx context.Context) (*nats.Conn, error) {
 func (b *Bus) natsOptions() []nats.Option {
 	opts := []nats.Option{
 		nats.Name(b.opt.Name),
-		nats.CustomInboxPrefix("_INBOX_" + token(b.opt.Name)),
+		nats.CustomInboxPrefix(inboxPrefix + token(b.opt.Name)),
 		nats.Timeout(dialWait),
 		nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(), // or two refusals during a restart would end it
@@ -154,13 +162,30 @@ func (b *Bus) natsOptions() []nats.Option {
 	if b.opt.Server != nil {
 		opts = append(opts, nats.InProcessServer(b.opt.Server))
 	}
-	if b.opt.Token != "" {
-		opts = append(opts, nats.Token(b.opt.Token))
+	if b.opt.TLS.CA != "" {
+		opts = append(opts, nats.RootCAs(b.opt.TLS.CA))
 	}
-	if b.opt.Credentials != "" {
+	switch {
+	case b.opt.JWT != nil:
+		opts = append(opts, nats.UserJWT(b.opt.JWT, signWith(b.opt.Seed)))
+	case b.opt.Credentials != "":
 		opts = append(opts, nats.UserCredentials(b.opt.Credentials))
+	case b.opt.Server != nil && b.opt.Server.trust != nil:
+		opts = append(opts, b.opt.Server.trust.coordinator())
 	}
 	return opts
+}
+
+// signWith returns how a client proves that the key of a seed is its own.
+func signWith(seed string) nats.SignatureHandler {
+	return func(nonce []byte) ([]byte, error) {
+		pair, err := pairOf(nkeys.PrefixByteUser, seed)
+		if err != nil {
+			return nil, fmt.Errorf("this agent's key: %w", err)
+		}
+		defer pair.Wipe()
+		return pair.Sign(nonce)
+	}
 }
 
 // Close sends what is still to be sent and ends the connection.

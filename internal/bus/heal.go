@@ -89,6 +89,9 @@ func (s *Server) restart() error {
 	s.mu.Lock()
 	s.ns = ns
 	s.mu.Unlock()
+	if s.trust != nil {
+		s.trust.restarted()
+	}
 	s.log.Info("queue server restarted because it could not write", "dir", s.dir)
 	return nil
 }

@@ -18,7 +18,7 @@ func TestDiskFull(t *testing.T) {
 	t.Parallel()
 	disk := t.TempDir()
 	smalldisk.Mount(t, disk, "48m")
-	s := startServer(t, ServerOptions{Dir: filepath.Join(disk, "nats"), Listen: "127.0.0.1:0", MaxStore: MinStore})
+	s := startServer(t, ServerOptions{Dir: filepath.Join(disk, "nats"), Listen: "127.0.0.1:0", Open: true, MaxStore: MinStore})
 	inside, outside := connect(t, Options{Server: s}), connect(t, Options{URL: s.URL()})
 	for _, err := range []error{inside.Setup(testContext(t)), inside.AddSite(testContext(t), "s")} {
 		if err != nil {

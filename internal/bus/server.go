@@ -36,7 +36,8 @@ type ServerOptions struct {
 	Dir      string // for the streams; created when missing, used by one server at a time
 	Listen   string // host:port; port 0 takes any free one. Empty: this process alone
 	Domain   string // of JetStream; empty: hub
-	Token    string // that clients must show; needed for any address but loopback
+	Open     bool   // let everybody in who reaches Listen, which then must be loopback; else: who has a JWT
+	TLS      TLS    // its certificate and key; any address but loopback needs them
 	MaxStore int64  // bytes of disk; 0: three quarters of what is free at the start
 	Log      *slog.Logger
 }
@@ -49,7 +50,7 @@ type Server struct {
 	log    *slog.Logger
 	lock   *os.File
 	domain string
-	token  string
+	trust  *trust // nil: everybody is let in who reaches it
 	tcp    bool
 	stop   sync.Once
 
@@ -75,14 +76,21 @@ func StartServer(ctx context.Context, o ServerOptions) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the queue server: %w", err)
 	}
-	ns, err := launch(ctx, opts, o.Log)
+	s := &Server{
+		dir: o.Dir, opts: opts, log: o.Log, lock: lock, domain: o.Domain, tcp: o.Listen != "",
+		quit: make(chan struct{}), watched: make(chan struct{}),
+	}
+	if s.tcp && !o.Open {
+		s.trust, err = newTrust(s)
+	}
+	var ns *server.Server
+	if err == nil {
+		ns, err = launch(ctx, opts, o.Log)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the queue server in %s: %w", o.Dir, err), lock.Close())
 	}
-	s := &Server{
-		dir: o.Dir, opts: opts, log: o.Log, ns: ns, lock: lock, domain: o.Domain, token: o.Token, tcp: o.Listen != "",
-		quit: make(chan struct{}), watched: make(chan struct{}),
-	}
+	s.ns = ns
 	// One that is started again takes the same port, and sets as much aside.
 	if addr, ok := ns.Addr().(*net.TCPAddr); ok && s.tcp {
 		opts.Port = addr.Port
@@ -117,19 +125,23 @@ func serverOptions(ctx context.Context, o *ServerOptions) (*server.Options, erro
 		DisableJetStreamBanner: true,
 		NoSigs:                 true,
 		NoLog:                  true, // it would open its own; see launch
-		Authorization:          o.Token,
 		DontListen:             o.Listen == "",
 	}
 	if opts.DontListen {
 		return opts, nil
 	}
-	host, port, err := listenAddress(ctx, o.Listen, o.Token)
+	host, port, err := listenAddress(ctx, o)
+	if err != nil {
+		return nil, err
+	}
 	opts.Host, opts.Port = host, port
+	opts.TLSConfig, err = serverTLS(o.TLS, o.Log)
 	return opts, err
 }
 
-// listenAddress checks that address may and can be listened on, and splits it.
-func listenAddress(ctx context.Context, address, token string) (host string, port int, err error) {
+// listenAddress checks that o.Listen may and can be listened on, and splits it.
+func listenAddress(ctx context.Context, o *ServerOptions) (host string, port int, err error) {
+	address := o.Listen
 	host, p, err := net.SplitHostPort(address)
 	if err != nil {
 		return "", 0, fmt.Errorf("listen address %q: %w; write host:port, for example 127.0.0.1:4222", address, err)
@@ -137,8 +149,12 @@ func listenAddress(ctx context.Context, address, token string) (host string, por
 	if port, err = strconv.Atoi(p); err != nil || port < 0 || port > 65535 {
 		return "", 0, fmt.Errorf("listen address %q: %q is not a port", address, p)
 	}
-	if !loopback(host) && token == "" {
-		return "", 0, fmt.Errorf("listen address %s is reachable from other machines: set nats.token, or listen on 127.0.0.1", address)
+	switch {
+	case loopback(host):
+	case o.Open:
+		return "", 0, fmt.Errorf("listen address %s is reachable from other machines: set nats.auth to keys, or listen on 127.0.0.1", address)
+	case o.TLS.Certificate == "":
+		return "", 0, fmt.Errorf("listen address %s is reachable from other machines: set nats.tls.certificate and nats.tls.key, or listen on 127.0.0.1", address)
 	}
 	// The server reports a taken port as text only, so it is tried here first.
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
@@ -205,6 +221,15 @@ func launch(ctx context.Context, opts *server.Options, log *slog.Logger) (*serve
 		return nil, err
 	}
 	return ns, nil
+}
+
+// Authority returns who signs the credentials of agents; nil if the server lets
+// everybody in who reaches it, or only this process can.
+func (s *Server) Authority() *Authority {
+	if s.trust == nil {
+		return nil
+	}
+	return s.trust.authority
 }
 
 // URL returns where clients connect; it is empty if only this process can, or

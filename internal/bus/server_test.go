@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -26,9 +27,11 @@ func TestStartServerRefuses(t *testing.T) {
 	}{
 		{"port in use", ServerOptions{Dir: t.TempDir(), Listen: address}, true, []string{address, "nats.listen"}},
 		{"folder in use", ServerOptions{Dir: locked}, true, []string{locked, "other coordinator"}},
-		{"every interface without a token", ServerOptions{Dir: t.TempDir(), Listen: ":0"}, false, []string{"nats.token"}},
-		{"public address without a token", ServerOptions{Dir: t.TempDir(), Listen: "192.0.2.1:4222"}, false, []string{"192.0.2.1:4222", "nats.token"}},
-		{"public name without a token", ServerOptions{Dir: t.TempDir(), Listen: "queue.example.com:4222"}, false, []string{"nats.token"}},
+		{"every interface, open", ServerOptions{Dir: t.TempDir(), Listen: ":0", Open: true}, false, []string{"nats.auth"}},
+		{"public address, open", ServerOptions{Dir: t.TempDir(), Listen: "192.0.2.1:4222", Open: true}, false, []string{"192.0.2.1:4222", "nats.auth"}},
+		{"public name, open", ServerOptions{Dir: t.TempDir(), Listen: "queue.example.com:4222", Open: true}, false, []string{"nats.auth"}},
+		{"every interface without a certificate", ServerOptions{Dir: t.TempDir(), Listen: ":0"}, false, []string{"nats.tls.certificate"}},
+		{"no such certificate", ServerOptions{Dir: t.TempDir(), Listen: ":0", TLS: TLS{Certificate: "/nowhere/c.pem", Key: "/nowhere/k.pem"}}, false, []string{"nats.tls", "/nowhere/c.pem"}},
 		{"no port", ServerOptions{Dir: t.TempDir(), Listen: "127.0.0.1"}, false, []string{"127.0.0.1:4222"}},
 		{"no such port", ServerOptions{Dir: t.TempDir(), Listen: "127.0.0.1:99999"}, false, []string{"99999"}},
 		{"no folder", ServerOptions{}, false, []string{"folder"}},
@@ -51,14 +54,6 @@ func TestStartServerRefuses(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestPublicAddressWithToken(t *testing.T) {
-	t.Parallel()
-	s := startServer(t, ServerOptions{Listen: ":0", Token: "secret"})
-	if err := connect(t, Options{URL: s.URL(), Token: "secret"}).Healthy(testContext(t)); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -85,7 +80,7 @@ func TestHealthz(t *testing.T) {
 
 func TestConnectSaysWhy(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, ServerOptions{Listen: "127.0.0.1:0", Token: "right"})
+	s := startServer(t, ServerOptions{Listen: "127.0.0.1:0"})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -103,8 +98,8 @@ func TestConnectSaysWhy(t *testing.T) {
 	}{
 		{"nothing listens", Options{URL: "nats://" + silent}, []string{silent, "nothing answers there", "nats.url"}, ""},
 		{"secrets stay secret", Options{URL: "nats://me:hush@" + silent}, []string{silent}, "hush"},
-		{"wrong token", Options{URL: s.URL(), Token: "wrong"}, []string{"uthorization", "nats.token"}, "wrong"},
-		{"no token", Options{URL: s.URL()}, []string{"nats.token"}, ""},
+		{"no credentials", Options{URL: s.URL()}, []string{"uthorization", "nats.credentials", "joined"}, ""},
+		{"a password", Options{URL: strings.Replace(s.URL(), "nats://", "nats://me:hush@", 1)}, []string{"nats.credentials"}, "hush"},
 		{"no credentials file", Options{URL: s.URL(), Credentials: "/nowhere/x.creds"}, []string{"/nowhere/x.creds"}, ""},
 		{"no URL", Options{URL: "nats://me:hush@a b:1"}, []string{"unreadable address", "invalid character"}, "hush"},
 	}
@@ -133,7 +128,7 @@ func TestConnectSaysWhy(t *testing.T) {
 func TestConnectWaitsForServer(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	first := startServer(t, ServerOptions{Dir: dir, Listen: "127.0.0.1:0"})
+	first := startServer(t, ServerOptions{Dir: dir, Listen: "127.0.0.1:0", Open: true})
 	url := first.URL()
 	first.Shutdown()
 
@@ -146,7 +141,7 @@ func TestConnectWaitsForServer(t *testing.T) {
 		}
 		connected <- err
 	}()
-	startServer(t, ServerOptions{Dir: dir, Listen: strings.TrimPrefix(url, "nats://")})
+	startServer(t, ServerOptions{Dir: dir, Listen: strings.TrimPrefix(url, "nats://"), Open: true})
 	if err := <-connected; err != nil {
 		t.Error(err)
 	}
@@ -155,9 +150,9 @@ func TestConnectWaitsForServer(t *testing.T) {
 func TestReconnects(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := startServer(t, ServerOptions{Dir: dir, Listen: "127.0.0.1:0", Token: "k"})
+	s := startServer(t, ServerOptions{Dir: dir, Listen: "127.0.0.1:0"})
 	url := s.URL()
-	b := connect(t, Options{URL: url, Token: "k"})
+	b := connect(t, Options{URL: url, Credentials: filepath.Join(dir, adminFile)})
 	if err := b.Setup(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +163,7 @@ func TestReconnects(t *testing.T) {
 	if d, err := b.Take(testContext(t), "s", 1, 100*time.Millisecond); len(d) > 0 || err != nil {
 		t.Errorf("Take without a connection = %v, %v, want none and no error", d, err)
 	}
-	startServer(t, ServerOptions{Dir: dir, Listen: strings.TrimPrefix(url, "nats://"), Token: "k"})
+	startServer(t, ServerOptions{Dir: dir, Listen: strings.TrimPrefix(url, "nats://")})
 	ack(t, take(t, b, 1)...)
 	if err := b.Healthy(testContext(t)); err != nil {
 		t.Error(err)
