@@ -20,6 +20,7 @@ type metrics struct {
 	items      *prometheus.GaugeVec   // by state
 	oldest     prometheus.Gauge
 	uploads    *prometheus.GaugeVec // by state
+	sites      siteMetrics
 	stalled    *prometheus.GaugeVec // by cause
 	stalledFor *prometheus.GaugeVec // by cause
 }
@@ -48,6 +49,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		Namespace: "tranship", Subsystem: "coordinator", Name: "uploads",
 		Help: "Uploads of big objects that are not closed at their target, by state; orphaned ones could not be aborted.",
 	}, []string{"state"})
+	m.sites = newSiteMetrics(r)
 	m.stalled = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: "tranship", Subsystem: "coordinator", Name: "stalled_jobs",
 		Help: "Running jobs of which something is due and nothing moves, by cause; busy ones only wait for their turn.",

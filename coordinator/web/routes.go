@@ -53,6 +53,7 @@ func (s *site) apiRoutes() []route {
 		{"GET", "/v1/jobs/{id}/samples", work.ScopeRead, s.listSamples},
 		{"GET", "/v1/jobs/{id}/events", work.ScopeRead, s.listEvents},
 		{"GET", "/v1/agents", work.ScopeRead, s.listAgents},
+		{"GET", "/v1/autoscale", work.ScopeRead, s.autoscale},
 		{"GET", "/v1/events", work.ScopeRead, s.followEvents},
 		{"POST", "/v1/doctor", work.ScopeOperate, s.examine},
 		{"GET", "/healthz", everybody, s.health},
