@@ -22,6 +22,7 @@ func (a *Agent) Presence() work.Presence {
 		Items: a.inHand(), Streams: int(a.busy.Load()), Limit: a.cfg.Streams,
 		Objects: a.objects.Load(), Bytes: a.bytes.Load(), Rate: float64(a.rate.Load()),
 		Moving: *a.moving.Load(),
+		Labels: a.cfg.Labels,
 	}
 	if a.leaving.Load() {
 		p.State = "draining"

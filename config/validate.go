@@ -43,7 +43,7 @@ func (c Config) Validate() error {
 func (a Agent) Validate() error {
 	var name, roots error
 	if a.Name != "" {
-		name = work.CheckName("agent", a.Name)
+		name = work.CheckAgent(a.Name)
 	}
 	for _, r := range a.Roots {
 		if !filepath.IsAbs(r) {
@@ -53,6 +53,7 @@ func (a Agent) Validate() error {
 	return errors.Join(
 		keyed("agent.name", name),
 		keyed("agent.site", work.CheckSite(a.Site)),
+		keyed("agent.labels", work.CheckLabels(a.Labels)),
 		keyed("agent.streams", between(a.Streams, 1, 10_000)),
 		keyed("agent.memory", between(a.Memory, 1<<20, 1<<40)),
 		keyed("agent.grace", within(a.Grace, 0, time.Hour)),

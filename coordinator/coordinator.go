@@ -28,6 +28,8 @@ type Deps struct {
 	Log     *slog.Logger         // nil: silent
 	Metrics *prometheus.Registry // nil: the coordinator's alone
 	Version string
+	// Admission is how agents join.
+	Admission Admission
 }
 
 // reconcileEvery is how long a loss may go unnoticed, once it is overdue.
@@ -54,6 +56,9 @@ type Coordinator struct {
 	herald    *herald
 	troubles  *troubles
 	pulse     *pulse
+	admission Admission
+	revoked   chan struct{} // wakes the loop that shuts agents out
+	excluded  exclusion
 }
 
 // New joins the parts of a coordinator; it talks to nobody yet.
@@ -74,6 +79,8 @@ func New(cfg config.Coordinator, d Deps) *Coordinator {
 		herald:    &herald{ledger: d.Ledger, bus: d.Bus},
 		troubles:  &troubles{},
 		pulse:     newPulse(),
+		admission: d.Admission,
+		revoked:   make(chan struct{}, 1),
 	}
 	queue := publisher{Bus: d.Bus, herald: c.herald, published: c.metrics.published}
 	c.dispatch = dispatch.New(d.Ledger, queue, c.outage("dispatching"), cfg.Window)
@@ -140,6 +147,7 @@ func (c *Coordinator) loops() []loop {
 		{what: "letting the queue remember the ledger", every: rememberEvery, turn: c.herald.remember},
 		{what: "recording the fleet", every: fleetEvery, turn: c.keepFleet},
 		{what: "giving up uploads", every: tidyEvery, turn: c.tidy},
+		{what: "shutting out revoked agents", every: shutOutEvery, wake: c.revoked, turn: c.shutOut},
 		{what: "sampling", every: sampleEvery, turn: c.sample},
 		{what: "looking for stalled jobs", every: min(stallEvery, time.Duration(c.cfg.Stalled)/2), turn: c.lookForStalls},
 	}

@@ -18,6 +18,7 @@ func (c *Coordinator) Handler() http.Handler {
 	return web.New(web.Deps{
 		Ledger:    c.ledger,
 		Commander: jobs{c},
+		Gate:      gate{c},
 		Metrics:   promhttp.HandlerFor(c.registry, promhttp.HandlerOpts{}),
 		Version:   c.version,
 		Log:       c.log,

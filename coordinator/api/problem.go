@@ -14,22 +14,32 @@ type Code string
 
 // The codes; Codes says what each means.
 const (
-	BadRequest     Code = "bad_request"
-	Invalid        Code = "invalid"
-	BadCursor      Code = "bad_cursor"
-	KeyReused      Code = "idempotency_key_reused"
-	NoJob          Code = "no_job"
-	NoObject       Code = "no_object"
-	JobState       Code = "job_state"
-	NotFound       Code = "not_found"
-	NotAllowed     Code = "method_not_allowed"
-	MediaType      Code = "unsupported_media_type"
-	TooLarge       Code = "too_large"
-	CrossOrigin    Code = "cross_origin"
-	WrongHost      Code = "wrong_host"
-	TooManyStreams Code = "too_many_streams"
-	Unavailable    Code = "unavailable"
-	Internal       Code = "internal"
+	BadRequest      Code = "bad_request"
+	Invalid         Code = "invalid"
+	BadCursor       Code = "bad_cursor"
+	KeyReused       Code = "idempotency_key_reused"
+	NoJob           Code = "no_job"
+	NoObject        Code = "no_object"
+	JobState        Code = "job_state"
+	NotFound        Code = "not_found"
+	NotAllowed      Code = "method_not_allowed"
+	MediaType       Code = "unsupported_media_type"
+	TooLarge        Code = "too_large"
+	CrossOrigin     Code = "cross_origin"
+	TooManyRequests Code = "too_many_requests"
+	NameTaken       Code = "name_taken"
+	WrongHost       Code = "wrong_host"
+	TooManyStreams  Code = "too_many_streams"
+	NoJoining       Code = "no_joining"
+	NoInvitation    Code = "no_invitation"
+	NoInvite        Code = "no_invite"
+	KeyTaken        Code = "key_taken"
+	NoIdentity      Code = "no_identity"
+	ClockSkew       Code = "clock_skew"
+	NotShutOut      Code = "not_shut_out"
+	NoAgent         Code = "no_agent"
+	Unavailable     Code = "unavailable"
+	Internal        Code = "internal"
 )
 
 // A CodeInfo says what a code means and what to do about it.
@@ -55,8 +65,18 @@ func Codes() []CodeInfo {
 		{MediaType, http.StatusUnsupportedMediaType, "The body must be JSON", "Send Content-Type: application/json."},
 		{TooLarge, http.StatusRequestEntityTooLarge, "The body is too large", "A request may hold up to 1 MiB."},
 		{CrossOrigin, http.StatusForbidden, "A page of another origin may not do this", "Use the status page at its own address, the CLI, or a client that is no browser."},
+		{TooManyRequests, http.StatusTooManyRequests, "Too many requests", "Wait for as many seconds as the Retry-After header says."},
+		{NameTaken, http.StatusConflict, "The name is taken", "Choose another name, or revoke what bears it first."},
 		{WrongHost, http.StatusMisdirectedRequest, "The server does not go by this name", "Reach it as localhost or by its address; a proxy in front must send Host: localhost."},
 		{TooManyStreams, http.StatusServiceUnavailable, "Too many live streams are open", "Close a page or a watch, or try again later."},
+		{NoJoining, http.StatusConflict, "Agents cannot join by invitation here", "With an embedded NATS server set nats.auth to keys; with others set nats.account and nats.signing_key, which tranship fleet keys makes."},
+		{NoInvitation, http.StatusForbidden, "The invitation is not one that counts", "Invitations work once and for a short time: tranship fleet invite makes a new one."},
+		{NoInvite, http.StatusNotFound, "There is no such open invitation", "tranship fleet invites lists those that may still be used."},
+		{KeyTaken, http.StatusConflict, "The key is that of another agent, or of one that was revoked", "Remove the agent's identity.json, so that it makes a new key. The invitation may still be used."},
+		{NoIdentity, http.StatusForbidden, "This agent is not one of the fleet, or not any more", "If it should be, invite it again with tranship fleet invite."},
+		{ClockSkew, http.StatusUnprocessableEntity, "The clocks of the agent and the coordinator differ by more than 5 minutes", "Set the clock of the machine that is wrong; have it kept right by NTP."},
+		{NotShutOut, http.StatusBadGateway, "The agent is revoked, but the servers were not told", "Set nats.system_credentials, by which a coordinator tells them; or stop the agent, or revoke its key at the servers."},
+		{NoAgent, http.StatusNotFound, "There is no such agent", "tranship fleet ls lists them. One that has no identity of its own connects by credentials of NATS: revoke these there."},
 		{Unavailable, http.StatusServiceUnavailable, "The ledger or the queue cannot be used now", "Try again shortly; /readyz says which part is failing, the coordinator's log says why."},
 		{Internal, http.StatusInternalServerError, "Something went wrong inside the server", "The coordinator's log has the reason beside this request id."},
 	}

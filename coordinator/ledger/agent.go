@@ -19,13 +19,15 @@ import (
 func (l *Ledger) Beat(ctx context.Context, beats []work.Presence) error {
 	const query = `
 		INSERT INTO agents (
-			agent, site, version, host, pid, started, state, trouble, items, streams, stream_limit, objects, bytes, rate)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+			agent, site, version, host, pid, started, state, trouble, items, streams, stream_limit, objects, bytes, rate,
+			labels, stores, tuning)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 		ON CONFLICT (site, agent) DO UPDATE SET
 			version = excluded.version, host = excluded.host, pid = excluded.pid, started = excluded.started,
 			state = excluded.state, trouble = excluded.trouble, items = excluded.items, streams = excluded.streams,
 			stream_limit = excluded.stream_limit, objects = excluded.objects, bytes = excluded.bytes,
-			rate = excluded.rate, last_seen = now()`
+			rate = excluded.rate, labels = excluded.labels, stores = excluded.stores, tuning = excluded.tuning,
+			last_seen = now()`
 
 	if len(beats) == 0 {
 		return nil
@@ -41,8 +43,13 @@ func (l *Ledger) Beat(ctx context.Context, beats []work.Presence) error {
 			return err
 		}
 		for _, p := range beats {
-			_, err := tx.ExecContext(ctx, query, plain(p.Agent), plain(p.Site), plain(p.Version), plain(p.Host), p.PID,
-				p.Started, plain(p.State), plain(work.Clip(p.Trouble)), p.Items, p.Streams, p.Limit, p.Objects, p.Bytes, p.Rate)
+			told, err := tell(p)
+			if err != nil {
+				return fmt.Errorf("of %s at %s: %w", p.Agent, p.Site, err)
+			}
+			_, err = tx.ExecContext(ctx, query, plain(p.Agent), plain(p.Site), plain(p.Version), plain(p.Host), p.PID,
+				p.Started, plain(p.State), plain(work.Clip(p.Trouble)), p.Items, p.Streams, p.Limit, p.Objects, p.Bytes, p.Rate,
+				told.Labels, told.Stores, told.Tuning)
 			if err != nil {
 				return fmt.Errorf("of %s at %s: %w", p.Agent, p.Site, err)
 			}
@@ -88,24 +95,6 @@ func noteMoves(ctx context.Context, tx *sqlx.Tx, beats []work.Presence) error {
 		return fmt.Errorf("note which jobs move: %w", err)
 	}
 	return nil
-}
-
-// Agents lists all agents that were ever seen, those seen last first.
-func (l *Ledger) Agents(ctx context.Context) ([]work.AgentRow, error) {
-	const query = `
-		SELECT agent, site, version, host, pid, started, state, trouble, items, streams, stream_limit AS "limit",
-			objects, bytes, rate, last_seen AS lastseen
-		FROM agents
-		ORDER BY last_seen DESC, site, agent`
-
-	var rows []work.AgentRow
-	if err := l.db.SelectContext(ctx, &rows, query); err != nil {
-		return nil, fmt.Errorf("list agents: %w", err)
-	}
-	for i := range rows {
-		rows[i].Started, rows[i].LastSeen = rows[i].Started.UTC(), rows[i].LastSeen.UTC()
-	}
-	return rows, nil
 }
 
 // Sample notes how far every running job has come, once a second at most.

@@ -14,14 +14,17 @@ import (
 const nobody = "tranship"
 
 // addEvent writes a line of the audit log in the transaction of the change
-// that it tells of.
+// that it tells of. A job of 0 means that it is about none. The address is that
+// of the context's caller.
 func addEvent(ctx context.Context, tx *sqlx.Tx, job work.JobID, who, what, note string) error {
-	const query = `INSERT INTO events (job_id, who, what, note) VALUES ($1, $2, $3, $4)`
+	const query = `
+		INSERT INTO events (job_id, who, what, note, remote)
+		VALUES (nullif($1::bigint, 0), $2, $3, $4, $5)`
 
 	if who == "" {
 		who = nobody
 	}
-	if _, err := tx.ExecContext(ctx, query, job, plain(who), what, plain(note)); err != nil {
+	if _, err := tx.ExecContext(ctx, query, job, plain(who), what, plain(note), work.CallerOf(ctx).Remote); err != nil {
 		return fmt.Errorf("write the event %q: %w", what, err)
 	}
 	return nil
@@ -31,7 +34,7 @@ func addEvent(ctx context.Context, tx *sqlx.Tx, job work.JobID, who, what, note 
 // or of all if id is 0.
 func (l *Ledger) Events(ctx context.Context, id work.JobID, after int64, limit int) ([]work.Event, error) {
 	const query = `
-		SELECT id, job_id AS ofjob, at, who, what, note
+		SELECT id, job_id AS ofjob, at, who, what, note, remote AS "from"
 		FROM events
 		WHERE ($1::bigint = 0 OR job_id = $1) AND id > $2
 		ORDER BY id

@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,6 +20,8 @@ func TestAgents(t *testing.T) {
 	namesake.Site = "east"
 	later := one
 	later.Items, later.State = 9, "draining"
+	later.Labels, later.Stores = map[string]string{"rack": "b7", "ünï": "\"'"}, []string{"old", "new"}
+	later.Tuning = []work.Tuning{{Streams: 7, Why: "faster so"}}
 	b.must(b.Beat(b.ctx(), nil))
 	b.must(b.Beat(b.ctx(), []work.Presence{one, namesake}))
 	b.must(b.Beat(b.ctx(), []work.Presence{one, later}))
@@ -33,6 +36,28 @@ func TestAgents(t *testing.T) {
 	later.Host = "h\ufffd"
 	if !reflect.DeepEqual(rows[0].Presence, later) || rows[1].Site != "east" {
 		t.Errorf("Agents = %+v, want %+v first", rows, later)
+	}
+}
+
+// TestBeatOfAStranger: what an agent says of itself does not keep what others
+// say from being noted.
+func TestBeatOfAStranger(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	fine := work.Presence{Agent: "fine", Site: "s", Labels: map[string]string{"a": "b"}}
+	nul, long := fine, fine
+	nul.Agent, nul.Stores = "nul", []string{"a\x00b"}
+	long.Agent, long.Labels = "long", map[string]string{"a": strings.Repeat("x", 1<<20)}
+	b.must(b.Beat(b.ctx(), []work.Presence{nul, fine, long}))
+	rows, err := b.Agents(b.ctx())
+	b.must(err)
+	if len(rows) != 3 {
+		t.Fatalf("Agents = %+v, want three", rows)
+	}
+	for _, r := range rows {
+		if r.Stores != nil || (r.Labels["a"] != "") != (r.Agent != "long") {
+			t.Errorf("agent %s has the stores %q and %d labels", r.Agent, r.Stores, len(r.Labels))
+		}
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 func TestRoutesAreDescribed(t *testing.T) {
 	t.Parallel()
 	var served, described []string
-	for _, rt := range newSite(Deps{Ledger: newFake(), Commander: newFake()}).apiRoutes() {
+	for _, rt := range newSite(Deps{Ledger: newFake(), Commander: newFake(), Gate: &fakeGate{}}).apiRoutes() {
 		served = append(served, rt.method+" "+rt.pattern)
 	}
 	for path, item := range spec(t).Paths.Map() {
@@ -129,6 +129,7 @@ func TestContract(t *testing.T) {
 		t.Errorf("canceled job is %s", j.State)
 	}
 	useEvidence(t, b)
+	useGate(t, b)
 	_, err = c.Version(ctx)
 	must("version", err)
 	asked := api.Examination{Stores: []work.StoreCheck{{Store: "s3://a/b", Write: true}}}

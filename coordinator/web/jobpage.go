@@ -277,9 +277,6 @@ func shellQuote(s string) string {
 	return b.String()
 }
 
-// onPage is who did what a person did on the status page.
-const onPage = "page"
-
 // press makes the handler of a button: it does the command and shows the job.
 // done is for the error's text.
 func (s *site) press(command func(context.Context, work.JobID, string) (work.Job, error), done string) handler {
@@ -288,7 +285,7 @@ func (s *site) press(command func(context.Context, work.JobID, string) (work.Job
 		if err != nil {
 			return err
 		}
-		if _, err := command(r.Context(), id, onPage); err != nil {
+		if _, err := command(r.Context(), id, work.CallerOf(r.Context()).Name); err != nil {
 			return s.refused(r.Context(), id, done, err)
 		}
 		http.Redirect(w, r, "/jobs/"+id.String(), http.StatusSeeOther)
@@ -311,7 +308,7 @@ func (s *site) pressRetry(w http.ResponseWriter, r *http.Request) error {
 		return api.NewProblem(api.Invalid, "the form names an unknown fault")
 	}
 	q := work.RetryQuery{Job: id, Fault: fault, Prefix: r.Form.Get("prefix")}
-	if _, err := s.Commander.Retry(r.Context(), q, onPage); err != nil {
+	if _, err := s.Commander.Retry(r.Context(), q, work.CallerOf(r.Context()).Name); err != nil {
 		return s.refused(r.Context(), id, "retried", err)
 	}
 	http.Redirect(w, r, "/jobs/"+id.String(), http.StatusSeeOther)

@@ -127,17 +127,13 @@ func readIdempotency(r *http.Request, nj work.NewJob) (work.Idempotency, error) 
 	return work.Idempotency{Key: key, Hash: sum[:]}, nil
 }
 
-// readWho returns who asks, for the audit log. It is a claim: the API is open
-// to whoever reaches it.
+// readWho returns who asks, for the audit log. A site that is open takes the
+// header's word for it, so that has to be well formed everywhere.
 func readWho(r *http.Request, f *findings) string {
-	who := r.Header.Get(api.HeaderWho)
-	if why := checkLine(who, maxWho); why != "" {
+	if why := checkLine(r.Header.Get(api.HeaderWho), maxWho); why != "" {
 		f.header(api.HeaderWho, "%s", why)
 	}
-	if who == "" {
-		return "api"
-	}
-	return who
+	return work.CallerOf(r.Context()).Name
 }
 
 // readJobID returns the job that the address names.

@@ -82,6 +82,7 @@ type Commander interface {
 type Deps struct {
 	Ledger    Ledger
 	Commander Commander
+	Gate      Gate
 	Metrics   http.Handler // of /metrics
 	Version   string
 	Log       *slog.Logger
@@ -110,6 +111,8 @@ type site struct {
 	streams chan struct{} // a place per live stream
 	beat    time.Duration // how often a live stream looks for news
 	now     func() time.Time
+
+	guesses *limiters[string] // of secrets that are none, by address
 
 	samples  *recent[work.JobID, []work.Sample]
 	balances *recent[work.JobID, work.Balance]
@@ -148,12 +151,13 @@ func newSite(d Deps) *site {
 		news:     newRecent[position, []work.Event](beatEvery / 2),
 		one:      newRecent[work.JobID, api.Job](beatEvery / 2),
 	}
+	s.guesses = newLimiters[string](failureRate, failureBurst)
 	for _, rt := range s.routes() {
 		h := rt.handle
 		if rt.brief() {
 			h = s.brief(h)
 		}
-		s.mux.HandleFunc(rt.method+" "+rt.pattern, s.serve(h))
+		s.mux.HandleFunc(rt.method+" "+rt.pattern, s.asked(rt, s.serve(h)))
 	}
 	s.mux.HandleFunc("/", s.serve(s.nothing))
 	return s

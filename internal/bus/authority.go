@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -18,10 +17,6 @@ import (
 // ErrCannotRevoke means that this coordinator was not given what it needs to
 // shut an agent out at the servers.
 var ErrCannotRevoke = errors.New("cannot shut an agent out at the servers")
-
-// ownNames are those of our own connections, whose replies an agent of that name
-// could read.
-var ownNames = []string{defaultName, "coordinator", "doctor", "viewer", "admin"}
 
 // An Authority signs the credentials by which the servers know agents, and
 // takes them back. It is safe for use by any number of goroutines.
@@ -80,11 +75,8 @@ func OpenAuthority(o AuthorityOptions) (*Authority, error) {
 // this agent of this site, until it expires; the zero time: for ever. PublicKey
 // is that of NewKey.
 func (a *Authority) Issue(agent, site, publicKey string, expires time.Time) (token string, err error) {
-	if err := errors.Join(work.CheckName("agent", agent), work.CheckSite(site)); err != nil {
+	if err := errors.Join(work.CheckAgent(agent), work.CheckSite(site)); err != nil {
 		return "", err
-	}
-	if slices.Contains(ownNames, agent) {
-		return "", fmt.Errorf("agent %q: the fleet itself goes by that name; choose another", agent)
 	}
 	if !nkeys.IsValidPublicUserKey(publicKey) {
 		return "", fmt.Errorf("%q is not the public key of a user, which begins with U", publicKey)

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -192,3 +193,9 @@ func deadReason(t *testing.T, b *Bus, subject string) (reason, body string) {
 	}
 	return m.Header.Get("Tranship-Reason"), string(m.Data)
 }
+
+// An atomicCount counts calls.
+type atomicCount struct{ n atomic.Int64 }
+
+func (c *atomicCount) add()     { c.n.Add(1) }
+func (c *atomicCount) get() int { return int(c.n.Load()) }

@@ -16,6 +16,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
+
+	"github.com/tranship/tranship/internal/work"
 )
 
 const (
@@ -71,6 +73,7 @@ type Bus struct {
 	watchFor time.Duration // see the constant
 	turn     atomic.Uint64 // of Take, for its fairness between classes
 	ackWait  atomic.Int64  // the smallest that a message told of; 0: none has
+	anywhere anywhere      // of Take
 	keepsAll atomic.Bool   // Setup was called: this side makes what is missing
 
 	mu    sync.Mutex           // guards sites
@@ -156,6 +159,11 @@ func (b *Bus) natsOptions() []nats.Option {
 			b.log.Info("queue connected again", "url", nc.ConnectedUrlRedacted())
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), "."+anyStream+".") && b.anywhere.open() {
+				b.anywhere.close(forbiddenWait)
+				b.log.Warn("no right to take the items that any agent may work on; give this agent those that it has on its own site for the site "+work.AnySite, "err", err)
+				return
+			}
 			b.log.Error("queue error", "subject", subjectOf(sub), "err", err)
 		}),
 	}

@@ -87,16 +87,16 @@ func nak(delay time.Duration) string {
 
 func term(reason string) string { return "+TERM " + work.Clip(reason) }
 
-// delivery reads a message of a site's queue. It returns nil for one that it
+// delivery reads a message of a queue of items. It returns nil for one that it
 // cannot hand on, which is then taken care of.
-func (b *Bus) delivery(ctx context.Context, site string, m *nats.Msg, asked time.Time) *Delivery {
+func (b *Bus) delivery(ctx context.Context, m *nats.Msg, asked time.Time) *Delivery {
 	meta, err := m.Metadata()
 	if err != nil {
 		b.log.ErrorContext(ctx, "message without a delivery", "subject", m.Subject, "err", err)
 		return nil
 	}
 	it, err := work.DecodeItem(m.Data)
-	if err == nil && (it.Site != site || it.Subject() != m.Subject) {
+	if err == nil && (workPrefix+it.Site != meta.Stream || it.Subject() != m.Subject) {
 		err = fmt.Errorf("it is item %d of job %d for site %q, not that of its subject", it.ID, it.Job, it.Site)
 	}
 	if err != nil {

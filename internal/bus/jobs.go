@@ -154,5 +154,9 @@ func readJob(e jetstream.KeyValueEntry) (work.JobID, work.JobControl, error) {
 	if err != nil || e.Operation() != jetstream.KeyValuePut {
 		return work.JobID(id), c, err
 	}
-	return work.JobID(id), c, json.Unmarshal(e.Value(), &c)
+	err = json.Unmarshal(e.Value(), &c)
+	if err == nil && c.State == "" { // that would mean that the job is over
+		err = errors.New("it names no state")
+	}
+	return work.JobID(id), c, err
 }

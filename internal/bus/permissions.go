@@ -40,13 +40,14 @@ func agentTemplate() jwt.UserPermissionLimits {
 		"$JS.API.STREAM.INFO."+jobs, "$JS.API.CONSUMER.CREATE."+jobs+".>", "$JS.API.CONSUMER.DELETE."+jobs+".>",
 		"$JS.FC."+jobs+".>", "$JS.FC.*.*."+jobs+".>",
 	)
+	subscribe := jwt.StringList{inboxPrefix + itsName + ".>", controlRoot + itsSite + "." + itsName + ".>"}
+	for _, verb := range []string{"PING", "INFO", "STATS"} { // a * would also allow a >
+		subscribe.Add("$SRV."+verb, "$SRV."+verb+".agent", "$SRV."+verb+".agent.*")
+	}
 	return jwt.UserPermissionLimits{
 		Permissions: jwt.Permissions{
 			Pub: jwt.Permission{Allow: publish},
-			Sub: jwt.Permission{Allow: jwt.StringList{
-				inboxPrefix + itsName + ".>", controlRoot + itsSite + "." + itsName + ".>",
-				"$SRV.*", "$SRV.*.agent", "$SRV.*.agent.*",
-			}},
+			Sub: jwt.Permission{Allow: subscribe},
 			Resp: &jwt.ResponsePermission{MaxMsgs: 5, Expires: time.Minute},
 		},
 		Limits: jwt.Limits{NatsLimits: jwt.NatsLimits{Subs: maxAgentSubs, Data: jwt.NoLimit, Payload: 1 << 20}},

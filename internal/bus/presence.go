@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -59,12 +58,14 @@ func (b *Bus) Beats(ctx context.Context, fn func(work.Presence)) error {
 	return group.Wait()
 }
 
-// heard passes one sign of life on. Who sent it is what the subject says.
+// heard passes one sign of life on. Who sent it is what the subject says; one
+// that is not of its subject did not come from an agent, see doc.go.
 func (b *Bus) heard(ctx context.Context, m *nats.Msg, latest *shelf, fn func(work.Presence)) {
-	tok := strings.Split(m.Subject, ".")
 	var p work.Presence
 	err := json.Unmarshal(m.Data, &p)
-	p.Site, p.Agent = tok[len(tok)-2], tok[len(tok)-1]
+	if err == nil && work.BeatSubject(p.Site, p.Agent) != m.Subject {
+		err = fmt.Errorf("it is of agent %q at site %q, not that of its subject", p.Agent, p.Site)
+	}
 	if err == nil {
 		fn(p)
 		err = latest.set(p)

@@ -28,11 +28,18 @@ type pull struct {
 	b     *Bus
 	inbox string
 	sub   *nats.Subscription
-	open  map[string]int // consumers that owe an answer, and messages still asked of them
+	open  map[source]int // consumers that owe an answer, and messages still asked of them
 	owed  bool           // an answer was not waited for
 	got   []*nats.Msg
-	gone  map[string]bool // consumers that were asked and do not exist
+	gone  map[source]bool // consumers that were asked and do not exist
+	empty map[source]bool // consumers that had less than was asked of them at once
 }
+
+// A source is a consumer of a stream.
+type source struct{ stream, consumer string }
+
+// token is how a source is called in the subject of its answers.
+func (s source) token() string { return s.stream + "-" + s.consumer }
 
 // A pullRequest is what a consumer is asked; the names are the server's.
 type pullRequest struct {
@@ -48,19 +55,19 @@ func (b *Bus) newPull() (*pull, error) {
 	if err != nil {
 		return nil, closedOr(err)
 	}
-	return &pull{b: b, inbox: inbox, sub: sub, open: map[string]int{}, gone: map[string]bool{}}, nil
+	return &pull{b: b, inbox: inbox, sub: sub, open: map[source]int{}, gone: map[source]bool{}, empty: map[source]bool{}}, nil
 }
 
 // ask requests up to batch messages of a consumer: those that are there, or
 // else what comes first within wait.
-func (p *pull) ask(stream, consumer string, batch int, wait time.Duration) error {
+func (p *pull) ask(from source, batch int, wait time.Duration) error {
 	body, err := json.Marshal(pullRequest{Batch: batch, MaxBytes: maxPullBytes, NoWait: true, Expires: wait})
 	if err != nil {
 		return fmt.Errorf("encode a request: %w", err)
 	}
-	p.open[consumer] = batch
-	subject := p.b.api + "CONSUMER.MSG.NEXT." + stream + "." + consumer
-	return closedOr(p.b.nc.PublishRequest(subject, p.inbox+"."+consumer, body))
+	p.open[from] = batch
+	subject := p.b.api + "CONSUMER.MSG.NEXT." + from.stream + "." + from.consumer
+	return closedOr(p.b.nc.PublishRequest(subject, p.inbox+"."+from.token(), body))
 }
 
 // gather receives until every request was answered, or, if first is set, until
@@ -91,35 +98,47 @@ func (p *pull) take(m *nats.Msg) {
 	if strings.HasPrefix(m.Reply, "$JS.ACK.") {
 		p.got = append(p.got, m)
 		if meta, err := m.Metadata(); err == nil {
-			p.answered(meta.Consumer, 1)
+			p.answered(source{meta.Stream, meta.Consumer}, 1)
 		}
 		return
 	}
-	consumer := strings.TrimPrefix(m.Subject, p.inbox+".")
-	if m.Header.Get("Status") != "100" { // that is only a sign of life
-		delete(p.open, consumer) // nothing there, time over, or the consumer moved
+	if m.Header.Get("Status") == "100" {
+		return // that is only a sign of life
+	}
+	answer := strings.TrimPrefix(m.Subject, p.inbox+".")
+	for from := range p.open {
+		if from.token() == answer {
+			delete(p.open, from) // nothing there, time over, or the consumer moved
+		}
 	}
 }
 
 // lost notes that nobody answers to a request. The library does not say to
-// which, so all that are open are given up; mostly that is one.
+// which, so all that are open are given up; mostly that is one. If any of them
+// are of the queue that need not be there, it is these.
 func (p *pull) lost() {
-	for consumer := range p.open {
-		p.gone[consumer] = true
+	optional := false
+	for from := range p.open {
+		optional = optional || from.stream == anyStream
+	}
+	for from := range p.open {
+		if !optional || from.stream == anyStream {
+			p.gone[from] = true
+		}
 	}
 	p.forget()
 }
 
-func (p *pull) answered(consumer string, n int) {
-	left, ok := p.open[consumer]
+func (p *pull) answered(from source, n int) {
+	left, ok := p.open[from]
 	if !ok {
 		return
 	}
 	if left <= n {
-		delete(p.open, consumer)
+		delete(p.open, from)
 		return
 	}
-	p.open[consumer] = left - n
+	p.open[from] = left - n
 }
 
 // forget stops waiting for answers. They may still come.

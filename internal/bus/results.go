@@ -65,7 +65,7 @@ func (b *Bus) Results(ctx context.Context, limit int, wait time.Duration) (resul
 	if err != nil {
 		return nil, none, fmt.Errorf("take results: %w", err)
 	}
-	err = p.ask(resultsStream, ledgerConsumer, limit, max(wait, time.Millisecond))
+	err = p.ask(source{resultsStream, ledgerConsumer}, limit, max(wait, time.Millisecond))
 	if err == nil {
 		err = p.gather(ctx, wait+answerWait, false)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -67,13 +68,13 @@ func (b *Bus) Serve(ctx context.Context, o ServiceOptions) error {
 	var looking sync.Mutex
 	ctl := svc.AddGroup(control(o.Site, o.Agent))
 	err = errors.Join(
-		ctl.AddEndpoint("drain", micro.HandlerFunc(func(r micro.Request) {
+		ctl.AddEndpoint("drain", b.asked(ctx, func(r micro.Request) {
 			b.log.InfoContext(ctx, "asked to drain")
 			o.Drain()
 			b.answer(ctx, r, map[string]string{"state": "draining"})
 		})),
-		ctl.AddEndpoint("status", micro.HandlerFunc(func(r micro.Request) { b.answer(ctx, r, o.Stats()) })),
-		ctl.AddEndpoint("examine", micro.HandlerFunc(func(r micro.Request) {
+		ctl.AddEndpoint("status", b.asked(ctx, func(r micro.Request) { b.answer(ctx, r, o.Stats()) })),
+		ctl.AddEndpoint("examine", b.asked(ctx, func(r micro.Request) {
 			var c work.StoreCheck
 			if err := json.Unmarshal(r.Data(), &c); err != nil {
 				b.log.WarnContext(ctx, "unreadable request", "subject", r.Subject(), "err", err)
@@ -105,6 +106,19 @@ func (b *Bus) Serve(ctx context.Context, o ServiceOptions) error {
 		return ctx.Err()
 	}
 	return fmt.Errorf("offer agent %s as a service: %w", o.Agent, closedOr(err))
+}
+
+// asked returns a handler that passes on what somebody asked. What has no inbox
+// for the answer is a message of the server's own that another agent has aimed
+// here, see doc.go.
+func (b *Bus) asked(ctx context.Context, f func(micro.Request)) micro.HandlerFunc {
+	return func(r micro.Request) {
+		if !strings.HasPrefix(r.Reply(), "_INBOX") {
+			b.log.WarnContext(ctx, "request of nobody ignored", "subject", r.Subject())
+			return
+		}
+		f(r)
+	}
 }
 
 func examine(ctx context.Context, o ServiceOptions, c work.StoreCheck) []work.Check {

@@ -9,7 +9,7 @@ import (
 )
 
 // Of every lowerEvery items that an agent takes, one is first looked for among
-// norm and one among lo, so that urgent jobs never starve the others.
+// norm, one among lo and one at the any site, so that none of them starves.
 const lowerEvery = 16
 
 // missingWait is how long an agent leaves a queue alone that is not there.
@@ -18,8 +18,9 @@ const missingWait = time.Second
 // untoldWait is how long an agent waits for the item that tells it of AckWait.
 const untoldWait = time.Second
 
-// Take hands out up to n items of a site, the urgent ones first. It returns
-// what is there at once, or else waits for the first item. After wait, or
+// Take hands out up to n items of a site, the urgent ones first, and of those
+// that any agent may work on. It returns what is there at once, or else waits
+// for the first item. After wait, or
 // while the queue is out of reach, it returns none and no error: the caller
 // just calls again.
 //
@@ -55,7 +56,7 @@ func (b *Bus) Take(ctx context.Context, site string, n int, wait time.Duration) 
 	}
 }
 
-// takeOnce looks through the classes and, if there is nothing, waits for what
+// takeOnce looks through the queues and, if there is nothing, waits for what
 // comes first in any of them. It reports whether the site has no queue.
 func (b *Bus) takeOnce(ctx context.Context, site string, n int, wait time.Duration) (found []*Delivery, gone bool, err error) {
 	switch {
@@ -69,19 +70,12 @@ func (b *Bus) takeOnce(ctx context.Context, site string, n int, wait time.Durati
 	if err != nil {
 		return nil, false, err
 	}
-	err = p.look(ctx, site, b.turns(n))
+	err = b.look(ctx, p, site, n)
 	if wait = min(wait, b.patience()); err == nil && wait > 0 && len(p.got) == 0 && ctx.Err() == nil {
-		for _, c := range work.Classes() {
-			if err == nil && !p.gone[string(c)] {
-				err = p.ask(workPrefix+site, string(c), 1, wait)
-			}
-		}
-		if err == nil {
-			err = p.gather(ctx, wait, true)
-		}
+		err = b.first(ctx, p, site, wait)
 	}
 	for i, m := range p.close() {
-		d := b.delivery(ctx, site, m, asked)
+		d := b.delivery(ctx, m, asked)
 		switch {
 		case d == nil:
 		case i < n || d.Item.Suspect:
@@ -90,7 +84,8 @@ func (b *Bus) takeOnce(ctx context.Context, site string, n int, wait time.Durati
 			b.giveBack(ctx, d)
 		}
 	}
-	return found, len(p.gone) == len(work.Classes()), err
+	b.anywhere.learn(p)
+	return found, p.lacks(workPrefix + site), err
 }
 
 // patience is how long to wait for an item: one that comes late must not seem
@@ -102,52 +97,104 @@ func (b *Bus) patience() time.Duration {
 	return min(pullWait, b.AckWait()/4)
 }
 
-// A turn is a class and how many items to look for in it.
-type turn struct {
-	class work.Class
-	n     int
+// look takes what is there, the lower classes' and the any site's shares first,
+// and then what is most urgent. The rest of the any site's comes after the own.
+func (b *Bus) look(ctx context.Context, p *pull, site string, n int) error {
+	share := b.shares(n)
+	own := turns(site, n)
+	err := p.look(ctx, n, turn{source{workPrefix + site, string(work.Lo)}, share.lo}, turn{source{workPrefix + site, string(work.Norm)}, share.norm})
+	if err == nil && b.anywhere.open() {
+		err = p.look(ctx, min(n, len(p.got)+share.any), turns(work.AnySite, share.any)...)
+	}
+	if err == nil {
+		err = p.look(ctx, n, own...)
+	}
+	if err == nil && b.anywhere.open() && b.anywhere.busy.Load() {
+		err = p.look(ctx, n, turns(work.AnySite, n)...)
+	}
+	return err
 }
 
-// turns divides n items among the classes: the lower ones' share first, and
-// then all that is left, most urgent first.
-func (b *Bus) turns(n int) []turn {
-	last := b.turn.Add(uint64(n))
-	share := map[work.Class]int{}
-	for at := last - uint64(n); at < last; at++ {
-		switch at % lowerEvery {
-		case lowerEvery/2 - 1:
-			share[work.Norm]++
-		case lowerEvery - 1:
-			share[work.Lo]++
+// first waits for the first item in any class.
+func (b *Bus) first(ctx context.Context, p *pull, site string, wait time.Duration) error {
+	all := turns(site, 1)
+	if b.anywhere.open() {
+		all = append(all, turns(work.AnySite, 1)...)
+	}
+	for _, t := range all {
+		if p.gone[t.from] {
+			continue
+		}
+		if err := p.ask(t.from, 1, wait); err != nil {
+			return err
 		}
 	}
-	return []turn{
-		{work.Lo, share[work.Lo]}, {work.Norm, share[work.Norm]},
-		{work.Hi, n}, {work.Norm, n}, {work.Lo, n},
-	}
+	return p.gather(ctx, wait, true)
 }
 
-// look takes what is there, turn by turn, until as many as the last turn asks
-// for are found.
-func (p *pull) look(ctx context.Context, site string, turns []turn) error {
-	most := turns[len(turns)-1].n
-	empty := map[work.Class]bool{}
+// A turn is how many items to look for in a queue.
+type turn struct {
+	from source
+	n    int
+}
+
+// turns looks for up to n items in each class of a site, most urgent first.
+func turns(site string, n int) []turn {
+	var all []turn
+	for _, c := range work.Classes() {
+		all = append(all, turn{source{workPrefix + site, string(c)}, n})
+	}
+	return all
+}
+
+// Shares are how many of some items are first looked for elsewhere than where
+// the most urgent are.
+type shares struct{ lo, norm, any int }
+
+// shares returns those of the next n items.
+func (b *Bus) shares(n int) (s shares) {
+	last := b.turn.Add(uint64(n))
+	for at := last - uint64(n); at < last; at++ {
+		switch at % lowerEvery {
+		case lowerEvery/4 - 1:
+			s.any++
+		case lowerEvery/2 - 1:
+			s.norm++
+		case lowerEvery - 1:
+			s.lo++
+		}
+	}
+	return s
+}
+
+// look takes what is there, turn by turn, until most are found.
+func (p *pull) look(ctx context.Context, most int, turns ...turn) error {
 	for _, t := range turns {
 		n := min(t.n, most-len(p.got))
-		if n <= 0 || empty[t.class] || ctx.Err() != nil {
+		if n <= 0 || p.empty[t.from] || p.gone[t.from] || ctx.Err() != nil {
 			continue
 		}
 		before := len(p.got)
-		if err := p.ask(workPrefix+site, string(t.class), n, 0); err != nil {
+		if err := p.ask(t.from, n, 0); err != nil {
 			return err
 		}
 		if err := p.gather(ctx, answerWait, false); err != nil {
 			return err
 		}
-		empty[t.class] = len(p.got)-before < n
+		p.empty[t.from] = len(p.got)-before < n
 		p.forget() // an unanswered request must not hold up the next
 	}
 	return nil
+}
+
+// lacks reports whether none of a stream's consumers is there.
+func (p *pull) lacks(stream string) bool {
+	for _, c := range work.Classes() {
+		if !p.gone[source{stream, string(c)}] {
+			return false
+		}
+	}
+	return true
 }
 
 // giveBack returns an item that was sent in excess.

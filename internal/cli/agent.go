@@ -3,7 +3,9 @@ package cli
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
+	"path/filepath"
 	"runtime/debug"
 	"time"
 
@@ -29,7 +31,11 @@ func (p *program) agentCommand() *cobra.Command {
 		Long: `Run an agent. It connects to the queue, takes items of its site and streams
 objects from source to target. It only dials out, and needs storage credentials
 in its environment, but no access to the ledger. On SIGTERM it takes nothing
-more, finishes what it holds within its grace and hands back the rest.`,
+more, finishes what it holds within its grace and hands back the rest.
+
+An agent that has joined (tranship fleet join) finds in its data folder who it
+is and where the queue is; its name and site are then those that it joined with.
+Once it is revoked it puts down what it holds and ends with exit status 4.`,
 		Args:    arguments(),
 		Example: example("tranship agent --config /etc/tranship/tranship.yaml"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -48,14 +54,15 @@ func (p *program) runAgent(ctx context.Context, file string) error {
 	if cfg, err = checked(cfg); err != nil {
 		return err
 	}
-	if cfg.Agent.Name == "" {
-		cfg.Agent.Name = hostName()
-	}
 	if p.env("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(int64(cfg.Agent.Memory) + agent.OwnMemory)
 	}
 	log := p.logger(cfg.Log)
-	b, err := connect(ctx, agentBus(cfg, bus.Options{URL: queueURL(cfg.NATS), Log: log.With("agent", cfg.Agent.Name)}))
+	k, err := keeperOf(cfg.Data, log)
+	if err != nil {
+		return err
+	}
+	cfg, b, err := enter(ctx, cfg, k, log)
 	if err != nil {
 		return err
 	}
@@ -76,8 +83,13 @@ func (p *program) runAgent(ctx context.Context, file string) error {
 		// stuck does not come back from here.
 		healthy: func(context.Context) error { a.Presence(); return nil },
 	}
+	work := a.Run
+	if k != nil {
+		k.healthy = b.Healthy
+		work = func(ctx context.Context) error { return beside(ctx, a.Run, k.keep(a)) }
+	}
 	if cfg.Agent.Metrics == "" {
-		return beside(ctx, n.run, a.Run)
+		return beside(ctx, n.run, work)
 	}
 	l, err := net.Listen("tcp", cfg.Agent.Metrics)
 	if err != nil {
@@ -86,7 +98,33 @@ func (p *program) runAgent(ctx context.Context, file string) error {
 	answer := func(ctx context.Context) error {
 		return serve(ctx, l, promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}), log)
 	}
-	return beside(ctx, answer, func(ctx context.Context) error { return beside(ctx, n.run, a.Run) })
+	return beside(ctx, answer, func(ctx context.Context) error { return beside(ctx, n.run, work) })
+}
+
+// enter connects an agent to the queue: as who it is, if it has joined, or else
+// by what its configuration says. It returns the configuration with its name and
+// site.
+func enter(ctx context.Context, cfg config.Config, k *keeper, log *slog.Logger) (config.Config, *bus.Bus, error) {
+	if k != nil {
+		var err error
+		if cfg.Agent, err = k.identity().named(cfg.Agent, filepath.Join(k.dir, identityFile)); err != nil {
+			return cfg, nil, err
+		}
+		if err := k.begin(ctx); err != nil {
+			return cfg, nil, err
+		}
+		b, err := connect(ctx, k.options(cfg))
+		return cfg, b, err
+	}
+	if cfg.Agent.Name == "" {
+		cfg.Agent.Name = hostName()
+	}
+	b, err := connect(ctx, agentBus(cfg, bus.Options{URL: queueURL(cfg.NATS), Log: log.With("agent", cfg.Agent.Name)}))
+	if err != nil && cfg.NATS.Credentials == "" {
+		err = withAdvice(err, "an agent that has not joined is let in only where nats.auth is open: tranship fleet invite --site "+
+			cfg.Agent.Site+", asked of the coordinator, prints the command by which this one joins")
+	}
+	return cfg, b, err
 }
 
 // newRegistry returns a registry that tells of this process.
@@ -109,7 +147,7 @@ func queueURL(n config.NATS) string {
 // that the queue's permissions go by.
 func agentBus(cfg config.Config, o bus.Options) bus.Options {
 	o.Name, o.Domain = cfg.Agent.Name, cfg.NATS.Domain
-	o.Credentials = cfg.NATS.Credentials
+	o.Credentials, o.TLS = cfg.NATS.Credentials, busTLS(cfg.NATS.TLS)
 	o.AckWait = time.Duration(cfg.NATS.AckWait)
 	return o
 }

@@ -84,6 +84,15 @@ func jobEnd(job work.Job) error {
 	return fail(ExitFailed, fmt.Errorf("job %d is still %s", job.ID, job.State), "")
 }
 
+// withAdvice adds a line to what to do next after a failure.
+func withAdvice(err error, line string) error {
+	var f *failure
+	if !errors.As(err, &f) {
+		return err
+	}
+	return fail(f.status, f.err, strings.TrimPrefix(f.next+"\n"+line, "\n"))
+}
+
 // withNext adds what to do next to a failure that says nothing of it and that
 // is about failed objects.
 func withNext(err error, next string) error {

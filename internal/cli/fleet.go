@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -10,16 +11,25 @@ import (
 )
 
 func (p *program) fleetCommand() *cobra.Command {
-	cmd := group("fleet", "Look at the agents",
+	cmd := group("fleet", "Look at the agents, let new ones join, revoke old ones",
 		`Agents of the coordinator that --server or `+serverVariable+` names.`)
-	cmd.AddCommand(p.fleetListCommand())
+	cmd.AddCommand(
+		p.fleetListCommand(),
+		p.fleetShowCommand(),
+		p.fleetInviteCommand(),
+		p.fleetInvitesCommand(),
+		p.fleetUninviteCommand(),
+		p.fleetJoinCommand(),
+		p.fleetDrainCommand(),
+		p.fleetRevokeCommand(),
+	)
 	return cmd
 }
 
 func (p *program) fleetListCommand() *cobra.Command {
 	var (
-		server string
-		out    format
+		server, site string
+		out          format
 	)
 	cmd := &cobra.Command{
 		Use:     "ls",
@@ -36,11 +46,15 @@ func (p *program) fleetListCommand() *cobra.Command {
 			if err != nil {
 				return answered(err)
 			}
+			if site != "" {
+				agents = slices.DeleteFunc(agents, func(a work.AgentRow) bool { return a.Site != site })
+			}
 			return writeRows(p.stdout, out, each(agents), agentColumns())
 		},
 	}
 	serverFlag(cmd, &server)
 	formatFlag(cmd, &out)
+	cmd.Flags().StringVar(&site, "site", "", "only those of this site")
 	return cmd
 }
 
@@ -48,7 +62,7 @@ func agentColumns() []column[work.AgentRow] {
 	return []column[work.AgentRow]{
 		plain("agent", func(a work.AgentRow) string { return text(a.Agent) }),
 		plain("site", func(a work.AgentRow) string { return text(a.Site) }),
-		plain("state", func(a work.AgentRow) string { return text(a.State) }),
+		plain("state", agentState),
 		timeColumn("seen", func(a work.AgentRow) time.Time { return a.LastSeen }),
 		countColumn("items", func(a work.AgentRow) int64 { return int64(a.Items) }),
 		plain("streams", func(a work.AgentRow) string { return fmt.Sprintf("%d/%d", a.Streams, a.Limit) }),

@@ -82,8 +82,13 @@ func (h *hub) start(ctx context.Context, command string) error {
 	if err := h.openLedger(ctx); err != nil {
 		return err
 	}
+	admission, err := h.admission()
+	if err != nil {
+		return err
+	}
 	h.coordinator = coordinator.New(h.cfg.Coordinator, coordinator.Deps{
 		Ledger: h.ledger, Bus: h.bus, Log: h.log, Metrics: h.metrics, Version: buildVersion().Version,
+		Admission: admission,
 	})
 	return nil
 }
@@ -115,7 +120,7 @@ func (h *hub) startQueue(ctx context.Context) error {
 	n := h.cfg.NATS
 	o := bus.Options{
 		URL: n.URL.Reveal(), Name: "coordinator", Credentials: n.Credentials,
-		Domain: n.Domain, Replicas: n.Replicas, AckWait: time.Duration(n.AckWait), Log: h.log,
+		TLS: busTLS(n.TLS), Domain: n.Domain, Replicas: n.Replicas, AckWait: time.Duration(n.AckWait), Log: h.log,
 	}
 	if n.URL.IsZero() {
 		if err := h.startServer(ctx); err != nil {
@@ -148,7 +153,7 @@ func (h *hub) startServer(ctx context.Context) error {
 		}
 	}
 	s, err := bus.StartServer(ctx, bus.ServerOptions{
-		Dir: dir, Listen: n.Listen, Domain: n.Domain, MaxStore: int64(n.MaxStore), Log: h.log,
+		Dir: dir, Listen: n.Listen, Open: n.Auth == "open", TLS: busTLS(n.TLS), Domain: n.Domain, MaxStore: int64(n.MaxStore), Log: h.log,
 	})
 	if err != nil {
 		return fail(ExitFailed, fmt.Errorf("embedded NATS: %w", err), "TRANSHIP_NATS_LISTEN sets nats.listen, TRANSHIP_NATS_URL uses a server that runs already")
@@ -156,6 +161,11 @@ func (h *hub) startServer(ctx context.Context) error {
 	h.server = s
 	h.onClose(s.Shutdown)
 	return nil
+}
+
+// busTLS returns the files of a configuration as the queue takes them.
+func busTLS(t config.TLS) bus.TLS {
+	return bus.TLS{Certificate: t.Certificate, Key: t.Key, CA: t.CA}
 }
 
 // connect connects to the queue and says what to look at if that fails.

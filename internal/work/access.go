@@ -1,6 +1,7 @@
 package work
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -69,6 +70,20 @@ type Caller struct {
 	Remote string  // the address that the request came from
 }
 
+type callerKey struct{}
+
+// WithCaller returns a context of what c asks for.
+func WithCaller(ctx context.Context, c Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, c)
+}
+
+// CallerOf returns who asked for what is done under ctx; the zero Caller if
+// nobody did, as in a program's own loops.
+func CallerOf(ctx context.Context) Caller {
+	c, _ := ctx.Value(callerKey{}).(Caller)
+	return c
+}
+
 // An Invite lets one agent join the fleet, once.
 type Invite struct {
 	ID        int64     `json:"id"`
@@ -101,11 +116,14 @@ type Joining struct {
 
 // A Welcome is all that an agent which has joined needs to find the queue.
 type Welcome struct {
-	Agent   string    `json:"agent"`
-	Site    string    `json:"site"`
-	NATS    string    `json:"nats"`         // URLs of the servers, comma separated
-	CA      string    `json:"ca,omitempty"` // PEM of whom the servers' certificates come from; empty: the system's
-	Domain  string    `json:"domain"`       // of JetStream
-	JWT     string    `json:"jwt"`          // signed for the agent's key; says what it may do
-	Expires time.Time `json:"expires"`      // when the JWT does; the agent asks for a new one long before
+	Agent  string `json:"agent"`
+	Site   string `json:"site"`
+	NATS   string `json:"nats"`         // URLs of the servers, comma separated
+	CA     string `json:"ca,omitempty"` // PEM of whom the servers' certificates come from; empty: the system's
+	Domain string `json:"domain"`       // of JetStream
+	JWT    string `json:"jwt"`          // signed for the agent's key; says what it may do
+	// ServerCA is PEM of whom the coordinator's own certificate comes from;
+	// empty: the system's, or whom the invitation pinned.
+	ServerCA string    `json:"server_ca,omitempty"`
+	Expires  time.Time `json:"expires"` // when the JWT does; the agent asks for a new one long before
 }

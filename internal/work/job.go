@@ -130,7 +130,8 @@ type Tuning struct {
 // An AgentRow is an agent as the ledger knows it.
 type AgentRow struct {
 	Presence
-	LastSeen time.Time `json:"last_seen"`
+	LastSeen time.Time `json:"last_seen,omitzero"` // zero: never
+	Identity *Identity `json:"identity,omitempty"` // nil: it did not join by an invitation
 }
 
 // A Sample is how far a job had come at a moment.
