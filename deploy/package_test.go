@@ -164,17 +164,24 @@ func TestDeb(t *testing.T) {
 	m.wantThere(t, "purged", false, "/etc/tranship", "/var/lib/tranship", "/var/lib/tranship-agent")
 }
 
-// runDaemons runs a coordinator and an agent as the installed units say.
+// runDaemons runs a coordinator and an agent, which it has invited, as the
+// installed units say.
 func (m machine) runDaemons(t *testing.T) {
 	t.Helper()
 	write(t, filepath.Join(m.root, "etc/tranship/postgres-url"), startPostgres(t)+"\n", 0o600)
-	env := []string{
-		"TRANSHIP_HTTP_LISTEN=" + freeAddress(t), "TRANSHIP_NATS_LISTEN=" + freeAddress(t),
-		"TRANSHIP_NATS_AUTH=open", "TRANSHIP_HTTP_OPEN=true",
-	}
-	coordinator := startService(t, m.root, "tranship-coordinator.service", env...)
+	api := freeAddress(t)
+	coordinator := startService(t, m.root, "tranship-coordinator.service",
+		"TRANSHIP_HTTP_LISTEN="+api, "TRANSHIP_NATS_LISTEN="+freeAddress(t), "TRANSHIP_HTTP_OPEN=true")
 	coordinator.hear(t, "READY=1")
-	agent := startService(t, m.root, "tranship-agent.service", env...)
+	tranship := filepath.Join(m.root, "usr/bin/tranship")
+	invited, err := exec.Command(tranship, "fleet", "invite", "--server", "http://"+api, "--site", "default").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Root joins, and the agent must be able to read what that has written.
+	join := append(strings.Fields(string(invited))[1:], "--data", filepath.Join(m.root, "var/lib/tranship-agent"))
+	run(t, exec.Command(tranship, join...))
+	agent := startService(t, m.root, "tranship-agent.service")
 	agent.hear(t, "READY=1")
 	for _, s := range []*service{agent, coordinator} {
 		s.hear(t, "WATCHDOG=1")
