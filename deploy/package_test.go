@@ -137,7 +137,11 @@ func TestDeb(t *testing.T) {
 	file := packageFile(t, "deb")
 	var held []string
 	for line := range strings.Lines(run(t, exec.Command("dpkg-deb", "-c", file))) {
-		held = append(held, strings.TrimPrefix(strings.Fields(line)[5], "."))
+		fields := strings.Fields(line)
+		held = append(held, strings.TrimPrefix(fields[5], "."))
+		if mode := fields[0]; mode[0] == 'd' && mode != "drwxr-xr-x" {
+			t.Errorf("folder %s has mode %s", fields[5], mode)
+		}
 	}
 	wantFiles(t, held, "/usr/share/zsh/vendor-completions/_tranship", "/usr/share/doc/tranship/copyright")
 

@@ -3,6 +3,7 @@
 # the architectures in ARCHES. It needs Go; nfpm comes by go run and is no
 # dependency of the product.
 set -euo pipefail
+umask 022
 version=${1:?usage: build.sh VERSION [FOLDER]}
 out=$(realpath -m "${2:-dist}")
 cd "$(dirname "$0")/../.."
