@@ -31,7 +31,9 @@ func (c Config) Validate() error {
 		keyed("nats.replicas", oneOf(strconv.Itoa(c.NATS.Replicas), "1", "3", "5")),
 		keyed("nats.ack_wait", within(c.NATS.AckWait, time.Second, time.Hour)),
 		keyed("nats.max_store", between(c.NATS.MaxStore, 1<<30, 1<<50)),
-		keyed("http.listen", httpListen(c.HTTP.Listen)),
+		keyed("http.listen", c.HTTP.checkListen()),
+		keyed("http.url", c.HTTP.checkURL()),
+		keyed("http.tls", c.HTTP.TLS.checkServer()),
 		keyed("coordinator.window", between(c.Coordinator.Window, 1, 1_000_000)),
 		keyed("coordinator.reconcile", within(c.Coordinator.Reconcile, time.Second, time.Hour)),
 		keyed("coordinator.stalled", within(c.Coordinator.Stalled, 30*time.Second, 24*time.Hour)),
@@ -128,22 +130,15 @@ func natsURL(s Secret) error {
 	return nil
 }
 
-func httpListen(addr string) error {
-	loopback, err := isLoopback(addr)
-	if err != nil {
-		return err
-	}
-	if !loopback {
-		return fmt.Errorf("%s is a public address, and this version has neither TLS nor tokens: listen on 127.0.0.1 and put a reverse proxy with TLS and a login in front", addr)
-	}
-	return nil
-}
-
 func (a Agent) metricsListen() error {
 	if a.Metrics == "" {
 		return nil
 	}
-	return httpListen(a.Metrics)
+	loopback, err := isLoopback(a.Metrics)
+	if err == nil && !loopback {
+		err = fmt.Errorf("%s is a public address, and an agent's metrics have neither TLS nor tokens: listen on 127.0.0.1 and have a collector on this machine pass them on", a.Metrics)
+	}
+	return err
 }
 
 func (c Config) natsListen() error {
@@ -167,6 +162,10 @@ func isLoopback(addr string) (bool, error) {
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return false, fmt.Errorf("%q: the port must be a number from 0 to 65535", addr)
 	}
+	return loopbackHost(host), nil
+}
+
+func loopbackHost(host string) bool {
 	ip := net.ParseIP(host)
-	return host == "localhost" || (ip != nil && ip.IsLoopback()), nil
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }

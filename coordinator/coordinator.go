@@ -28,9 +28,13 @@ type Deps struct {
 	Log     *slog.Logger         // nil: silent
 	Metrics *prometheus.Registry // nil: the coordinator's alone
 	Version string
+	HTTP    config.HTTP // how the API and the page are reached, and who may
 	// Admission is how agents join.
 	Admission Admission
 }
+
+// noteUseEvery is how late the ledger learns that a token was used.
+const noteUseEvery = 10 * time.Second
 
 // reconcileEvery is how long a loss may go unnoticed, once it is overdue.
 const reconcileEvery = 3 * time.Second
@@ -38,6 +42,7 @@ const reconcileEvery = 3 * time.Second
 // A Coordinator decides and remembers.
 type Coordinator struct {
 	cfg       config.Coordinator
+	http      config.HTTP
 	ledger    *ledger.Ledger
 	bus       *bus.Bus
 	log       *slog.Logger
@@ -70,7 +75,7 @@ func New(cfg config.Coordinator, d Deps) *Coordinator {
 		d.Metrics = prometheus.NewRegistry()
 	}
 	c := &Coordinator{
-		cfg: cfg, ledger: d.Ledger, bus: d.Bus, log: d.Log, registry: d.Metrics, version: d.Version, began: time.Now(),
+		cfg: cfg, http: d.HTTP, ledger: d.Ledger, bus: d.Bus, log: d.Log, registry: d.Metrics, version: d.Version, began: time.Now(),
 		metrics:   newMetrics(d.Metrics),
 		prepared:  make(chan struct{}),
 		finishing: make(chan struct{}, 1),
@@ -149,6 +154,7 @@ func (c *Coordinator) loops() []loop {
 		{what: "giving up uploads", every: tidyEvery, turn: c.tidy},
 		{what: "shutting out revoked agents", every: shutOutEvery, wake: c.revoked, turn: c.shutOut},
 		{what: "sampling", every: sampleEvery, turn: c.sample},
+		{what: "noting which tokens are used", every: noteUseEvery, turn: c.ledger.NoteUse},
 		{what: "looking for stalled jobs", every: min(stallEvery, time.Duration(c.cfg.Stalled)/2), turn: c.lookForStalls},
 	}
 }

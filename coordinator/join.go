@@ -49,12 +49,12 @@ type Directions struct {
 	Notes    []string
 }
 
-// gate is what the API does to agents; it implements web.Gate.
-type gate struct{ c *Coordinator }
+// roster is what the API does to agents; it implements web.Roster.
+type roster struct{ c *Coordinator }
 
 // open returns how agents join, or why they cannot.
-func (g gate) open() (Admission, error) {
-	a := g.c.admission
+func (r roster) open() (Admission, error) {
+	a := r.c.admission
 	if a.Authority == nil {
 		return a, api.NewProblem(api.NoJoining, a.Why)
 	}
@@ -62,8 +62,8 @@ func (g gate) open() (Admission, error) {
 }
 
 // Invite makes an invitation.
-func (g gate) Invite(ctx context.Context, n work.NewInvite, dryRun bool) (api.Invited, error) {
-	a, err := g.open()
+func (r roster) Invite(ctx context.Context, n work.NewInvite, dryRun bool) (api.Invited, error) {
+	a, err := r.open()
 	if err != nil {
 		return api.Invited{}, err
 	}
@@ -78,28 +78,28 @@ func (g gate) Invite(ctx context.Context, n work.NewInvite, dryRun bool) (api.In
 		return out, nil
 	}
 	out.Token = work.NewSecret(work.SecretInvite)
-	if out.Invite, err = g.c.ledger.CreateInvite(ctx, n, work.HashSecret(out.Token)); err != nil {
+	if out.Invite, err = r.c.ledger.CreateInvite(ctx, n, work.HashSecret(out.Token)); err != nil {
 		return api.Invited{}, err
 	}
-	g.c.log.InfoContext(ctx, "agent invited", "site", n.Site, "invite", out.Invite.ID, "by", n.Who)
+	r.c.log.InfoContext(ctx, "agent invited", "site", n.Site, "invite", out.Invite.ID, "by", n.Who)
 	return out, nil
 }
 
 // Invites lists the invitations that may still be used.
-func (g gate) Invites(ctx context.Context) ([]work.Invite, error) { return g.c.ledger.Invites(ctx) }
+func (r roster) Invites(ctx context.Context) ([]work.Invite, error) { return r.c.ledger.Invites(ctx) }
 
 // Uninvite takes an invitation back.
-func (g gate) Uninvite(ctx context.Context, id int64, who string) error {
-	if err := g.c.ledger.Uninvite(ctx, id, who); err != nil {
+func (r roster) Uninvite(ctx context.Context, id int64, who string) error {
+	if err := r.c.ledger.Uninvite(ctx, id, who); err != nil {
 		return err
 	}
-	g.c.log.InfoContext(ctx, "agent uninvited", "invite", id, "by", who)
+	r.c.log.InfoContext(ctx, "agent uninvited", "invite", id, "by", who)
 	return nil
 }
 
 // Join lets an agent in.
-func (g gate) Join(ctx context.Context, secret string, j work.Joining) (work.Welcome, error) {
-	a, err := g.open()
+func (r roster) Join(ctx context.Context, secret string, j work.Joining) (work.Welcome, error) {
+	a, err := r.open()
 	if err != nil {
 		return work.Welcome{}, err
 	}
@@ -109,28 +109,28 @@ func (g gate) Join(ctx context.Context, secret string, j work.Joining) (work.Wel
 	if err := bus.CheckKey(j.Key); err != nil {
 		return work.Welcome{}, err
 	}
-	joined, err := g.c.ledger.Join(ctx, work.HashSecret(secret), j)
+	joined, err := r.c.ledger.Join(ctx, work.HashSecret(secret), j)
 	if err != nil {
 		return work.Welcome{}, err
 	}
-	g.c.log.InfoContext(ctx, "agent joined", "agent", joined.Agent, "site", joined.Site, "host", joined.Host)
+	r.c.log.InfoContext(ctx, "agent joined", "agent", joined.Agent, "site", joined.Site, "host", joined.Host)
 	return a.welcome(joined)
 }
 
 // Renew gives an agent that has joined a new credential. Who asks is proven
 // before the ledger is asked.
-func (g gate) Renew(ctx context.Context, r work.Renewal) (work.Welcome, error) {
-	a, err := g.open()
+func (r roster) Renew(ctx context.Context, ask work.Renewal) (work.Welcome, error) {
+	a, err := r.open()
 	if err != nil {
 		return work.Welcome{}, err
 	}
-	if err := bus.Verify(r.Key, r.Text(), r.Signature); err != nil {
+	if err := bus.Verify(ask.Key, ask.Text(), ask.Signature); err != nil {
 		return work.Welcome{}, err
 	}
-	if time.Since(r.At).Abs() > work.RenewalSkew {
-		return work.Welcome{}, fmt.Errorf("%w: the agent's says %s", work.ErrClock, r.At.UTC().Format(time.RFC3339))
+	if time.Since(ask.At).Abs() > work.RenewalSkew {
+		return work.Welcome{}, fmt.Errorf("%w: the agent's says %s", work.ErrClock, ask.At.UTC().Format(time.RFC3339))
 	}
-	of, err := g.c.ledger.Renew(ctx, r.Key)
+	of, err := r.c.ledger.Renew(ctx, ask.Key)
 	if err != nil {
 		return work.Welcome{}, err
 	}
@@ -158,24 +158,24 @@ func (a Admission) welcome(i work.Identity) (work.Welcome, error) {
 // Revoke shuts an agent out. That counts once the ledger has it; a server that
 // cannot be told now is told by shutOut, and lets the agent's next connection in
 // only as long as the credential that it has.
-func (g gate) Revoke(ctx context.Context, site, agent, who string) (work.Identity, error) {
-	a, err := g.open()
+func (r roster) Revoke(ctx context.Context, site, agent, who string) (work.Identity, error) {
+	a, err := r.open()
 	if err != nil {
 		return work.Identity{}, err
 	}
-	revoked, err := g.c.ledger.RevokeAgent(ctx, site, agent, who)
+	revoked, err := r.c.ledger.RevokeAgent(ctx, site, agent, who)
 	if err != nil {
 		return work.Identity{}, err
 	}
-	g.c.log.InfoContext(ctx, "agent revoked", "agent", agent, "site", site, "by", who)
-	wake(g.c.revoked) // whatever becomes of the next line
+	r.c.log.InfoContext(ctx, "agent revoked", "agent", agent, "site", site, "by", who)
+	wake(r.c.revoked) // whatever becomes of the next line
 	err = a.Authority.Revoke(ctx, revoked.Key)
 	if errors.Is(err, bus.ErrCannotRevoke) {
 		return work.Identity{}, api.NewProblem(api.NotShutOut, fmt.Sprintf(
 			"agent %s is revoked and gets no new credential, but it may stay connected until its last one expires: %v", agent, err))
 	}
 	if err != nil {
-		g.c.log.WarnContext(ctx, "agent is revoked but not shut out yet, trying on", "agent", agent, "site", site, "err", err)
+		r.c.log.WarnContext(ctx, "agent is revoked but not shut out yet, trying on", "agent", agent, "site", site, "err", err)
 		return work.Identity{}, api.NewProblem(api.Unavailable, fmt.Sprintf(
 			"agent %s is revoked and gets no new credential, but NATS could not be told to end its connection; that is tried on and on", agent))
 	}
@@ -183,14 +183,14 @@ func (g gate) Revoke(ctx context.Context, site, agent, who string) (work.Identit
 }
 
 // Drain asks an agent to finish and go.
-func (g gate) Drain(ctx context.Context, site, agent, who string) error {
-	if err := g.c.bus.Drain(ctx, site, agent); errors.Is(err, bus.ErrNoAgent) {
+func (r roster) Drain(ctx context.Context, site, agent, who string) error {
+	if err := r.c.bus.Drain(ctx, site, agent); errors.Is(err, bus.ErrNoAgent) {
 		return fmt.Errorf("%w: %w", work.ErrNotThere, err)
 	} else if err != nil {
 		return err
 	}
-	g.c.log.InfoContext(ctx, "agent drains", "agent", agent, "site", site, "by", who)
-	return g.c.ledger.NoteDrain(ctx, site, agent, who)
+	r.c.log.InfoContext(ctx, "agent drains", "agent", agent, "site", site, "by", who)
+	return r.c.ledger.NoteDrain(ctx, site, agent, who)
 }
 
 // shutOutEvery is how soon a coordinator learns of what another has revoked.

@@ -26,6 +26,8 @@ const (
 	MediaType       Code = "unsupported_media_type"
 	TooLarge        Code = "too_large"
 	CrossOrigin     Code = "cross_origin"
+	Unauthenticated Code = "unauthenticated"
+	Forbidden       Code = "forbidden"
 	TooManyRequests Code = "too_many_requests"
 	NameTaken       Code = "name_taken"
 	WrongHost       Code = "wrong_host"
@@ -65,9 +67,11 @@ func Codes() []CodeInfo {
 		{MediaType, http.StatusUnsupportedMediaType, "The body must be JSON", "Send Content-Type: application/json."},
 		{TooLarge, http.StatusRequestEntityTooLarge, "The body is too large", "A request may hold up to 1 MiB."},
 		{CrossOrigin, http.StatusForbidden, "A page of another origin may not do this", "Use the status page at its own address, the CLI, or a client that is no browser."},
+		{Unauthenticated, http.StatusUnauthorized, "Only those with a token may do this", "Show one that was not revoked and has not expired, as Authorization: Bearer tsp_… or to the command line in TRANSHIP_TOKEN; tranship token create makes one."},
+		{Forbidden, http.StatusForbidden, "The token does not allow this", "Use a token with a larger scope: read, operate or admin. tranship token create makes one."},
 		{TooManyRequests, http.StatusTooManyRequests, "Too many requests", "Wait for as many seconds as the Retry-After header says."},
 		{NameTaken, http.StatusConflict, "The name is taken", "Choose another name, or revoke what bears it first."},
-		{WrongHost, http.StatusMisdirectedRequest, "The server does not go by this name", "Reach it as localhost or by its address; a proxy in front must send Host: localhost."},
+		{WrongHost, http.StatusMisdirectedRequest, "The server does not go by this name", "Reach it as localhost, by its address or at http.url; a proxy in front must send one of these as Host."},
 		{TooManyStreams, http.StatusServiceUnavailable, "Too many live streams are open", "Close a page or a watch, or try again later."},
 		{NoJoining, http.StatusConflict, "Agents cannot join by invitation here", "With an embedded NATS server set nats.auth to keys; with others set nats.account and nats.signing_key, which tranship fleet keys makes."},
 		{NoInvitation, http.StatusForbidden, "The invitation is not one that counts", "Invitations work once and for a short time: tranship fleet invite makes a new one."},

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/jmoiron/sqlx"
 
@@ -15,12 +14,12 @@ import (
 // An identityRow is an identity as columns hold it.
 type identityRow struct {
 	work.Identity
-	Renewed, Revoked *time.Time
+	Renewed, Revoked sql.NullTime
 }
 
 func (r identityRow) identity() work.Identity {
 	i := r.Identity
-	i.JoinedAt, i.RenewedAt, i.RevokedAt = i.JoinedAt.UTC(), utc(r.Renewed), utc(r.Revoked)
+	i.JoinedAt, i.RenewedAt, i.RevokedAt = i.JoinedAt.UTC(), timeOf(r.Renewed), timeOf(r.Revoked)
 	return i
 }
 

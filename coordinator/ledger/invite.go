@@ -15,13 +15,13 @@ import (
 // An inviteRow is an invitation as columns hold it.
 type inviteRow struct {
 	work.Invite
-	Used *time.Time
+	Used sql.NullTime
 	Open bool // it has not expired
 }
 
 func (r inviteRow) invite() work.Invite {
 	i := r.Invite
-	i.CreatedAt, i.ExpiresAt, i.UsedAt = i.CreatedAt.UTC(), i.ExpiresAt.UTC(), utc(r.Used)
+	i.CreatedAt, i.ExpiresAt, i.UsedAt = i.CreatedAt.UTC(), i.ExpiresAt.UTC(), timeOf(r.Used)
 	return i
 }
 
@@ -111,9 +111,9 @@ func (l *Ledger) Join(ctx context.Context, hash []byte, j work.Joining) (work.Id
 		}
 		same := joined.Agent == j.Agent && joined.Site == invite.Site && joined.RevokedAt.IsZero()
 		switch {
-		case invite.Used != nil && !(same && invite.UsedBy == j.Agent):
+		case invite.Used.Valid && !(same && invite.UsedBy == j.Agent):
 			return work.ErrNoToken
-		case invite.Used != nil:
+		case invite.Used.Valid:
 			return nil
 		case joined.Key == "":
 			joined, err = addIdentity(ctx, tx, invite.Invite, j)

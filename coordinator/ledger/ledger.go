@@ -30,6 +30,7 @@ type Ledger struct {
 	log      *slog.Logger
 	expected *expected // see Expect
 	timeout  time.Duration
+	used     usage // see NoteUse
 }
 
 // Open connects to the database. It refuses a schema older than this program.

@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -99,30 +100,22 @@ type agentRow struct {
 	Rate                                       float64
 	Started                                    time.Time
 	LabelsJSON, StoresJSON, TuningJSON         *string
-	Seen                                       *time.Time
+	Seen                                       sql.NullTime
 	Key, JoinedFrom, RevokedBy                 *string // nil: it has no identity
-	Joined, Renewed, Revoked                   *time.Time
+	Joined, Renewed, Revoked                   sql.NullTime
 }
 
 func (r agentRow) row() (work.AgentRow, error) {
-	row := work.AgentRow{LastSeen: utc(r.Seen), Presence: work.Presence{
+	row := work.AgentRow{LastSeen: timeOf(r.Seen), Presence: work.Presence{
 		Agent: r.Agent, Site: r.Site, Version: r.Version, Host: r.Host, PID: r.PID,
 		State: r.State, Trouble: r.Trouble, Items: r.Items, Streams: r.Streams, Limit: r.Limit,
 		Objects: r.Objects, Bytes: r.Bytes, Rate: r.Rate, Started: r.Started.UTC(),
 	}}
 	if r.Key != nil {
 		row.Identity = &work.Identity{
-			Agent: r.Agent, Site: r.Site, Key: *r.Key, Host: *r.JoinedFrom, JoinedAt: utc(r.Joined),
-			RenewedAt: utc(r.Renewed), RevokedAt: utc(r.Revoked), RevokedBy: *r.RevokedBy,
+			Agent: r.Agent, Site: r.Site, Key: *r.Key, Host: *r.JoinedFrom, JoinedAt: timeOf(r.Joined),
+			RenewedAt: timeOf(r.Renewed), RevokedAt: timeOf(r.Revoked), RevokedBy: *r.RevokedBy,
 		}
 	}
 	return row, telling{r.LabelsJSON, r.StoresJSON, r.TuningJSON}.into(&row.Presence)
-}
-
-// utc returns a time that may be none.
-func utc(t *time.Time) time.Time {
-	if t == nil {
-		return time.Time{}
-	}
-	return t.UTC()
 }

@@ -1,13 +1,47 @@
 package web
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
+	"time"
 
 	"github.com/tranship/tranship/coordinator/api"
 	"github.com/tranship/tranship/internal/work"
 )
+
+// A Gate knows who asks by the hash of what they show. What does not count is
+// work.ErrNoToken.
+type Gate interface {
+	Authenticate(ctx context.Context, hash []byte) (work.Caller, error)
+	Session(ctx context.Context, hash []byte) (work.Caller, error)
+}
+
+// Tokens keeps what lets callers in, see ledger.Ledger.
+type Tokens interface {
+	CreateToken(ctx context.Context, n work.Token, hash []byte, life time.Duration) (work.Token, error)
+	Tokens(ctx context.Context) ([]work.Token, error)
+	RevokeToken(ctx context.Context, id work.TokenID, who string) (work.Token, error)
+}
+
+// Sessions keeps which browsers are signed in, see ledger.Ledger.
+type Sessions interface {
+	OpenSession(ctx context.Context, token work.TokenID, hash []byte, life time.Duration) error
+	CreateCode(ctx context.Context, token work.TokenID, hash []byte, life time.Duration) error
+	RedeemCode(ctx context.Context, code, hash []byte, life time.Duration) (work.Caller, error)
+	CloseSession(ctx context.Context, hash []byte) error
+}
+
+// Access is who may use the site; in production it is a *ledger.Ledger.
+type Access interface {
+	Gate
+	Tokens
+	Sessions
+}
 
 // Who did what on a site that is open, where nobody says it.
 const (
@@ -15,12 +49,59 @@ const (
 	onPage = "page"
 )
 
-// asked finds out who asks before the route's handler does anything.
+// asked finds out who asks, and whether they may, before the route's handler
+// does anything. Whatever is done for the request finds its work.CallerOf.
 func (s *site) asked(rt route, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		c := openCaller(r)
-		next(w, r.WithContext(work.WithCaller(r.Context(), c)))
+		c, err := s.caller(r, rt)
+		r = r.WithContext(work.WithCaller(r.Context(), c))
+		if err == nil && rt.need != everybody {
+			err = s.allow(c, rt.need)
+		}
+		if err != nil {
+			s.turnAway(w, r, err)
+			return
+		}
+		next(w, r)
 	}
+}
+
+// caller returns who asks for the route.
+func (s *site) caller(r *http.Request, rt route) (work.Caller, error) {
+	switch {
+	case s.Open:
+		return openCaller(r), nil
+	case rt.need == everybody:
+		return work.Caller{Remote: remote(r)}, nil
+	}
+	c, err := s.identify(r, !rt.brief())
+	c.Remote = remote(r)
+	return c, err
+}
+
+// allow refuses a caller who may not do what needs the scope, or who asks for
+// too much.
+func (s *site) allow(c work.Caller, need work.Scope) error {
+	if !c.Scope.Allows(need) {
+		return api.NewProblem(api.Forbidden, fmt.Sprintf("this needs a token that may %s; %s may %s", need, c.Name, c.Scope))
+	}
+	if c.Token == 0 {
+		return nil
+	}
+	return s.rates.take(c.Token)
+}
+
+// turnAway answers a request that is not let in: a person is asked to sign in.
+func (s *site) turnAway(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, work.ErrNoToken) && isPage(r) {
+		to := "/login"
+		if r.Method == http.MethodGet && r.URL.Path != "/" {
+			to += "?next=" + url.QueryEscape(r.URL.RequestURI())
+		}
+		http.Redirect(w, r, to, http.StatusSeeOther)
+		return
+	}
+	s.fail(w, r, err)
 }
 
 // openCaller returns who asks where nobody is asked for a token: whoever the
@@ -37,6 +118,101 @@ func openCaller(r *http.Request) work.Caller {
 	return work.Caller{Name: name, Scope: work.ScopeAdmin, Remote: remote(r)}
 }
 
+// A credential is what a request shows.
+type credential struct {
+	hash    []byte
+	session bool // it is a browser's cookie, not a token
+}
+
+// credentialOf returns what the request shows; false if that is nothing. What
+// is no token of ours gets no further. Other schemes than Bearer are those of a
+// proxy in front.
+func (s *site) credentialOf(r *http.Request) (c credential, shown bool, err error) {
+	if scheme, text, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
+		if text = strings.TrimSpace(text); !work.IsSecret(work.SecretToken, text) {
+			return c, true, work.ErrNoToken
+		}
+		return credential{hash: work.HashSecret(text)}, true, nil
+	}
+	cookie, err := r.Cookie(s.cookieName(r))
+	if err != nil {
+		return c, false, nil
+	}
+	if !work.IsSecret(work.SecretSession, cookie.Value) {
+		return c, true, work.ErrNoToken
+	}
+	return credential{hash: work.HashSecret(cookie.Value), session: true}, true, nil
+}
+
+// identify returns who shows a token or has signed in, or work.ErrNoToken. If
+// the request is of use while the ledger is away, whoever was let in lately is
+// let in then.
+func (s *site) identify(r *http.Request, whileAway bool) (work.Caller, error) {
+	cred, shown, err := s.credentialOf(r)
+	if !shown {
+		return work.Caller{}, work.ErrNoToken
+	}
+	lately, wasLately := s.known.lately(cred)
+	if !wasLately {
+		if err := s.mayTry(r); err != nil {
+			return work.Caller{}, err
+		}
+	}
+	var c work.Caller
+	if err == nil {
+		c, err = s.lookUp(r.Context(), cred)
+	}
+	switch {
+	case err == nil:
+		s.known.admit(cred, c)
+	case errors.Is(err, work.ErrNoToken):
+		s.known.forget(cred)
+		s.hasFailed(r)
+	case whileAway && wasLately:
+		return lately, nil
+	}
+	return c, err
+}
+
+// isGone reports whether who was let in would no longer be. It is asked again
+// and again while a request lasts.
+func (s *site) isGone(r *http.Request) bool {
+	if s.Open {
+		return false
+	}
+	cred, _, err := s.credentialOf(r)
+	if err == nil {
+		_, err = s.lookUp(r.Context(), cred)
+	}
+	return errors.Is(err, work.ErrNoToken)
+}
+
+// lookUp asks the ledger, at most once in a moment for the same secret: so long
+// does one that is revoked still count.
+func (s *site) lookUp(ctx context.Context, cred credential) (c work.Caller, err error) {
+	ask := s.Access.Authenticate
+	if cred.session {
+		ask = s.Access.Session
+	}
+	err = s.inTime(ctx, func(ctx context.Context) error {
+		c, err = s.known.recent.get(ctx, cred.key(), func(ctx context.Context, _ string) (work.Caller, error) {
+			return ask(ctx, cred.hash)
+		})
+		return err
+	})
+	return c, err
+}
+
+// mayTry refuses a request from where too many secrets came lately that are
+// none: tokens, sign-in codes, whatever lets somebody in.
+func (s *site) mayTry(r *http.Request) error { return s.guesses.ask(block(remote(r))) }
+
+// hasFailed notes that the request showed a secret that is none.
+func (s *site) hasFailed(r *http.Request) {
+	_ = s.guesses.take(block(remote(r)))
+	s.Log.InfoContext(r.Context(), "not let in", about(r), "remote", remote(r))
+}
+
 // remote returns the address that the request came from. What a proxy says of
 // where it got it from is not believed: anybody can say so.
 func remote(r *http.Request) string {
@@ -45,4 +221,14 @@ func remote(r *http.Request) string {
 		return r.RemoteAddr
 	}
 	return host
+}
+
+// block returns what one party has of an address: of IPv6 that is a network of
+// 64 bits.
+func block(remote string) string {
+	ip := net.ParseIP(remote)
+	if ip == nil || ip.To4() != nil {
+		return remote
+	}
+	return ip.Mask(net.CIDRMask(64, 128)).String()
 }

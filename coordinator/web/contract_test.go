@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/tranship/tranship/coordinator/api"
+	"github.com/tranship/tranship/coordinator/ledger/ledgertest"
 	"github.com/tranship/tranship/internal/work"
 )
 
@@ -17,7 +18,7 @@ import (
 func TestRoutesAreDescribed(t *testing.T) {
 	t.Parallel()
 	var served, described []string
-	for _, rt := range newSite(Deps{Ledger: newFake(), Commander: newFake(), Gate: &fakeGate{}}).apiRoutes() {
+	for _, rt := range newSite(Deps{Ledger: newFake(), Commander: newFake(), Roster: &fakeRoster{}}).apiRoutes() {
 		served = append(served, rt.method+" "+rt.pattern)
 	}
 	for path, item := range spec(t).Paths.Map() {
@@ -79,7 +80,7 @@ func TestFaultsHaveAdvice(t *testing.T) {
 // each answer against the OpenAPI file.
 func TestContract(t *testing.T) {
 	t.Parallel()
-	b := serve(t, atWork())
+	b := serve(t, atWork(), func(b *bench) { b.site.Access = ledgertest.New(t) })
 	ctx, c := t.Context(), b.client
 	c.Who = "ada@workstation"
 	must := func(what string, err error) {
@@ -129,7 +130,8 @@ func TestContract(t *testing.T) {
 		t.Errorf("canceled job is %s", j.State)
 	}
 	useEvidence(t, b)
-	useGate(t, b)
+	useRoster(t, b)
+	useTokens(t, b)
 	_, err = c.Version(ctx)
 	must("version", err)
 	asked := api.Examination{Stores: []work.StoreCheck{{Store: "s3://a/b", Write: true}}}
@@ -163,6 +165,35 @@ func TestContract(t *testing.T) {
 				t.Errorf("%s %s was not used", method, path)
 			}
 		}
+	}
+}
+
+// useTokens makes a token, lists it and revokes it.
+func useTokens(t *testing.T, b *bench) {
+	t.Helper()
+	ctx, c := t.Context(), b.client
+	n := api.NewToken{Name: "grafana", Scope: work.ScopeRead, ExpiresIn: new(int64(0))}
+	checkRequest(t, "NewToken", n)
+	made, err := c.CreateToken(ctx, n)
+	if err != nil || made.Token.Name != "grafana" || made.Token.CreatedBy != "ada@workstation" || !made.Token.ExpiresAt.IsZero() ||
+		!work.IsSecret(work.SecretToken, made.Secret) {
+		t.Errorf("created the token %+v, %v", made.Token, err)
+	}
+	n.Name, n.ExpiresIn = "for-a-while", nil
+	brief, err := c.CreateToken(ctx, n)
+	if life := brief.Token.ExpiresAt.Sub(brief.Token.CreatedAt); err != nil || life != tokenLife {
+		t.Errorf("a token of which nothing is said counts for %s, %v", life, err)
+	}
+	gone, err := c.RevokeToken(ctx, made.Token.ID)
+	if err != nil || gone.ID != made.Token.ID || gone.RevokedAt.IsZero() {
+		t.Errorf("revoked %+v, %v", gone, err)
+	}
+	all, err := c.Tokens(ctx)
+	if err != nil || len(all) != 2 || all[0].ID != brief.Token.ID || all[1].RevokedAt.IsZero() {
+		t.Errorf("tokens: %+v, %v", all, err)
+	}
+	if link, err := c.SignIn(ctx); err != nil || link.URL != b.base+"/" || !link.ExpiresAt.IsZero() {
+		t.Errorf("the link into a site that is open: %+v, %v", link, err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,9 @@ func (s *site) guard() http.Handler {
 		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
 		a := &answer{ResponseWriter: w}
 		setHeaders(w.Header(), id)
+		if s.secure(r) && s.goesBy(r.Host) { // not of localhost: others have that name, too
+			w.Header().Set("Strict-Transport-Security", "max-age=31536000")
+		}
 		defer func() {
 			if v := recover(); v != nil {
 				s.recovered(a, r, v)
@@ -51,7 +55,7 @@ func (s *site) guard() http.Handler {
 // The host is checked because a name of the attacker's may be made to point to
 // this machine (DNS rebinding): to the browser such a page is of our origin.
 func (s *site) admit(r *http.Request) error {
-	if !ownName(r.Host) {
+	if !ownName(r.Host) && !s.goesBy(r.Host) {
 		return api.NewProblem(api.WrongHost, "")
 	}
 	if err := s.origin.Check(r); err != nil {
@@ -60,15 +64,26 @@ func (s *site) admit(r *http.Request) error {
 	return nil
 }
 
+// goesBy reports whether the site is called so by its configuration. A site that
+// is open goes by no such name: its host is all that it asks for.
+func (s *site) goesBy(host string) bool {
+	return !s.Open && slices.ContainsFunc(s.Hosts, func(name string) bool { return strings.EqualFold(name, hostname(host)) })
+}
+
 // ownName reports whether no one else can own the name: an address, or a name
 // that always means this machine. HTTP/1.0 allows none at all.
 func ownName(host string) bool {
+	host = hostname(host)
+	return host == "" || strings.EqualFold(host, "localhost") ||
+		strings.HasSuffix(strings.ToLower(host), ".localhost") || net.ParseIP(host) != nil
+}
+
+// hostname returns a host without its port.
+func hostname(host string) string {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
-	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	return host == "" || strings.EqualFold(host, "localhost") ||
-		strings.HasSuffix(strings.ToLower(host), ".localhost") || net.ParseIP(host) != nil
+	return strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 }
 
 func setHeaders(h http.Header, id string) {

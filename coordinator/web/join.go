@@ -11,8 +11,8 @@ import (
 	"github.com/tranship/tranship/internal/work"
 )
 
-// A Gate lets agents into the fleet and shuts them out.
-type Gate interface {
+// A Roster is who belongs to the fleet: it lets agents in and shuts them out.
+type Roster interface {
 	// Invite makes an invitation, or says what it would be.
 	Invite(ctx context.Context, n work.NewInvite, dryRun bool) (api.Invited, error)
 	// Invites lists the invitations that may still be used.
@@ -55,7 +55,7 @@ func (s *site) createInvite(w http.ResponseWriter, r *http.Request) error {
 	if err := f.err(); err != nil {
 		return err
 	}
-	out, err := s.Gate.Invite(r.Context(), n, in.DryRun)
+	out, err := s.Roster.Invite(r.Context(), n, in.DryRun)
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (s *site) listInvites(w http.ResponseWriter, r *http.Request) error {
 	if err := readParams(r).err(); err != nil {
 		return err
 	}
-	invites, err := s.Gate.Invites(r.Context())
+	invites, err := s.Roster.Invites(r.Context())
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (s *site) revokeInvite(w http.ResponseWriter, r *http.Request) error {
 	if err := f.err(); err != nil {
 		return err
 	}
-	err = s.Gate.Uninvite(r.Context(), id, who)
+	err = s.Roster.Uninvite(r.Context(), id, who)
 	if errors.Is(err, work.ErrNotThere) {
 		return api.NewProblem(api.NoInvite, "")
 	}
@@ -115,7 +115,7 @@ func (s *site) join(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return s.knock(w, r, func(ctx context.Context) (work.Welcome, error) {
-		return s.Gate.Join(ctx, in.Token, in.Joining)
+		return s.Roster.Join(ctx, in.Token, in.Joining)
 	})
 }
 
@@ -127,7 +127,7 @@ func (s *site) renew(w http.ResponseWriter, r *http.Request) error {
 	if err := readBody(r, &in, false, renewFields, &f); err != nil {
 		return err
 	}
-	return s.knock(w, r, func(ctx context.Context) (work.Welcome, error) { return s.Gate.Renew(ctx, in) })
+	return s.knock(w, r, func(ctx context.Context) (work.Welcome, error) { return s.Roster.Renew(ctx, in) })
 }
 
 // knock answers somebody who shows no token and wants in. Who cannot be let in
@@ -177,7 +177,7 @@ func (s *site) revokeAgent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	revoked, err := s.Gate.Revoke(r.Context(), site, agent, who)
+	revoked, err := s.Roster.Revoke(r.Context(), site, agent, who)
 	if errors.Is(err, work.ErrNotThere) {
 		return api.NewProblem(api.NoAgent, "no agent "+agent+" has joined "+site)
 	}
@@ -192,7 +192,7 @@ func (s *site) drainAgent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	err = s.Gate.Drain(r.Context(), site, agent, who)
+	err = s.Roster.Drain(r.Context(), site, agent, who)
 	if errors.Is(err, work.ErrNotThere) {
 		return api.NewProblem(api.NoAgent, "no agent "+agent+" answers at "+site)
 	}

@@ -13,16 +13,16 @@ import (
 	"github.com/tranship/tranship/internal/work"
 )
 
-// A fakeGate knows one invitation, by the secret "in", and answers everybody
+// A fakeRoster knows one invitation, by the secret "in", and answers everybody
 // else with the error that they ask for as their secret or key.
-type fakeGate struct{ asked int }
+type fakeRoster struct{ asked int }
 
 var refusals = map[string]error{
 	"token": work.ErrNoToken, "name": work.ErrNameTaken, "key": work.ErrKeyTaken, "signature": work.ErrSignature,
 	"identity": work.ErrNoIdentity, "clock": work.ErrClock, "ledger": errors.New("pq: secret words"),
 }
 
-func (g *fakeGate) Invite(_ context.Context, n work.NewInvite, dryRun bool) (api.Invited, error) {
+func (g *fakeRoster) Invite(_ context.Context, n work.NewInvite, dryRun bool) (api.Invited, error) {
 	out := api.Invited{Invite: work.Invite{ID: 3, Site: n.Site, CreatedAt: noon, CreatedBy: n.Who, ExpiresAt: noon.Add(n.Life)},
 		Token: "tsj_x", Server: "https://hub", Pin: "sha256:00", NATS: "tls://hub:4222", Notes: []string{"beware"}}
 	if dryRun {
@@ -31,26 +31,26 @@ func (g *fakeGate) Invite(_ context.Context, n work.NewInvite, dryRun bool) (api
 	return out, nil
 }
 
-func (g *fakeGate) Invites(context.Context) ([]work.Invite, error) {
+func (g *fakeRoster) Invites(context.Context) ([]work.Invite, error) {
 	return []work.Invite{{ID: 3, Site: "west", CreatedAt: noon, CreatedBy: "ada", ExpiresAt: noon.Add(time.Hour)}}, nil
 }
 
-func (g *fakeGate) Uninvite(_ context.Context, id int64, _ string) error {
+func (g *fakeRoster) Uninvite(_ context.Context, id int64, _ string) error {
 	if id != 3 {
 		return fmt.Errorf("take back: %w", work.ErrNotThere)
 	}
 	return nil
 }
 
-func (g *fakeGate) Join(_ context.Context, secret string, j work.Joining) (work.Welcome, error) {
+func (g *fakeRoster) Join(_ context.Context, secret string, j work.Joining) (work.Welcome, error) {
 	return g.answer(secret, j.Agent)
 }
 
-func (g *fakeGate) Renew(_ context.Context, r work.Renewal) (work.Welcome, error) {
+func (g *fakeRoster) Renew(_ context.Context, r work.Renewal) (work.Welcome, error) {
 	return g.answer(r.Key, "west-1")
 }
 
-func (g *fakeGate) answer(ask, agent string) (work.Welcome, error) {
+func (g *fakeRoster) answer(ask, agent string) (work.Welcome, error) {
 	g.asked++
 	if err := refusals[ask]; err != nil {
 		return work.Welcome{}, fmt.Errorf("let in: %w", err)
@@ -58,22 +58,22 @@ func (g *fakeGate) answer(ask, agent string) (work.Welcome, error) {
 	return work.Welcome{Agent: agent, Site: "west", NATS: "tls://hub:4222", Domain: "hub", JWT: "j", Expires: noon.Add(time.Hour)}, nil
 }
 
-func (g *fakeGate) Revoke(_ context.Context, site, agent, who string) (work.Identity, error) {
+func (g *fakeRoster) Revoke(_ context.Context, site, agent, who string) (work.Identity, error) {
 	if agent != "west-1" {
 		return work.Identity{}, work.ErrNotThere
 	}
 	return work.Identity{Agent: agent, Site: site, Key: "U", Host: "h", JoinedAt: noon, RevokedAt: noon, RevokedBy: who}, nil
 }
 
-func (g *fakeGate) Drain(_ context.Context, _, agent, _ string) error {
+func (g *fakeRoster) Drain(_ context.Context, _, agent, _ string) error {
 	if agent != "west-1" {
 		return work.ErrNotThere
 	}
 	return nil
 }
 
-// useGate uses the operations by which agents come and go.
-func useGate(t *testing.T, b *bench) {
+// useRoster uses the operations by which agents come and go.
+func useRoster(t *testing.T, b *bench) {
 	t.Helper()
 	ctx, c := t.Context(), b.client
 	checkRequest(t, "NewInvite", api.NewInvite{Site: "west", Seconds: 60, DryRun: true})
@@ -150,12 +150,12 @@ func TestNotLetIn(t *testing.T) {
 	}
 }
 
-// TestGuessing: whoever fails again and again waits, and the ledger is not
+// TestKnocking: whoever fails again and again waits, and the ledger is not
 // asked; others are not in their way.
-func TestGuessing(t *testing.T) {
+func TestKnocking(t *testing.T) {
 	t.Parallel()
-	g := &fakeGate{}
-	b := serve(t, newFake(), func(b *bench) { b.site.Gate = g })
+	g := &fakeRoster{}
+	b := serve(t, newFake(), func(b *bench) { b.site.Roster = g })
 	join := func(token string) *http.Response {
 		resp, _ := b.do(t, "POST", "/v1/join", `{"token":"`+token+`","agent":"a","host":"h","key":"U"}`, asJSON...)
 		return resp

@@ -165,7 +165,7 @@ type overview struct {
 	Agents    []agentRow
 	AllAgents int
 	None      bool // no job was ever asked for
-	Host      string
+	Base      string
 }
 
 func (s *site) overviewPage(w http.ResponseWriter, r *http.Request) error {
@@ -186,7 +186,7 @@ func (s *site) overviewPage(w http.ResponseWriter, r *http.Request) error {
 	ended := slices.DeleteFunc(slices.Clone(newest), func(j work.Job) bool { return j.State.Open() })
 	ended = ended[:min(len(ended), endedRows)]
 
-	o := overview{Host: r.Host}
+	o := overview{Base: s.base(r)}
 	if o.Open, err = s.rows(ctx, open); err != nil {
 		return err
 	}

@@ -99,7 +99,8 @@ type view struct {
 	Stream  string // live stream that tells when the page changes; empty: it does not
 	Moving  bool   // without scripts, the page is to load itself again
 	Version string
-	Host    string
+	Base    string      // where the browser reaches the site
+	Caller  work.Caller // who looks
 	At      moment
 	Page    any
 }
@@ -107,7 +108,8 @@ type view struct {
 // render sends a page. It is made whole before any of it is sent, so that an
 // error can still be answered as one.
 func (s *site) render(w http.ResponseWriter, r *http.Request, status int, name string, v view) error {
-	v.Version, v.Host, v.At = s.Version, r.Host, when(s.now(), s.now())
+	v.Version, v.Base, v.At = s.Version, s.base(r), when(s.now(), s.now())
+	v.Caller = work.CallerOf(r.Context())
 	var b bytes.Buffer
 	if err := pages[name].ExecuteTemplate(&b, "layout", v); err != nil {
 		return fmt.Errorf("render %s: %w", name, err)

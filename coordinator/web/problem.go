@@ -32,21 +32,26 @@ const answerWithin = 45 * time.Second
 // brief ends a handler that waits for too long, or for a ledger that is silent.
 func (s *site) brief(h handler) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
-		defer cancel()
-		ctx, end := context.WithCancelCause(ctx)
-		defer end(nil)
-		well := s.Well()
-		defer context.AfterFunc(well, func() { end(context.Cause(well)) })()
-		err := h(w, r.WithContext(ctx))
-		if err == nil || ctx.Err() == nil || r.Context().Err() != nil {
-			return err
-		}
-		if cause := context.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
-			return cause
-		}
-		return &Trouble{Of: "Postgres", Why: "does not answer in time", Err: err} // nothing else is waited for so long
+		return s.inTime(r.Context(), func(ctx context.Context) error { return h(w, r.WithContext(ctx)) })
 	}
+}
+
+// inTime ends what waits for too long, or for a ledger that is silent.
+func (s *site) inTime(asked context.Context, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(asked, answerWithin)
+	defer cancel()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	well := s.Well()
+	defer context.AfterFunc(well, func() { end(context.Cause(well)) })()
+	err := do(ctx)
+	if err == nil || ctx.Err() == nil || asked.Err() != nil {
+		return err
+	}
+	if cause := context.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
+		return cause
+	}
+	return &Trouble{Of: "Postgres", Why: "does not answer in time", Err: err} // nothing else is waited for so long
 }
 
 // fail turns an error into the answer. The texts of errors that are not meant
@@ -75,6 +80,12 @@ func (s *site) problemOf(err error) *api.Problem {
 		return p
 	case errors.As(err, &large):
 		return api.NewProblem(api.TooLarge, "")
+	case errors.Is(err, work.ErrNoToken):
+		return api.NewProblem(api.Unauthenticated, "")
+	case errors.Is(err, work.ErrNameTaken):
+		return api.NewProblem(api.NameTaken, "")
+	case errors.Is(err, work.ErrNotThere):
+		return api.NewProblem(api.NotFound, "")
 	case errors.Is(err, work.ErrNoJob):
 		return api.NewProblem(api.NoJob, "")
 	case errors.Is(err, work.ErrNoObject):
@@ -101,12 +112,18 @@ func unavailable(of, why string) *api.Problem {
 	return p
 }
 
+// challenge says how to show who one is (RFC 6750).
+const challenge = `Bearer realm="tranship"`
+
 // show sends a problem in the form the client reads.
 func (s *site) show(w http.ResponseWriter, r *http.Request, p *api.Problem) {
 	shown := *p
 	shown.RequestID = requestIDOf(r.Context())
 	if p.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(p.RetryAfter.Seconds())))
+	}
+	if p.Status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", challenge)
 	}
 	if isPage(r) {
 		s.problemPage(w, r, &shown)

@@ -55,3 +55,10 @@ func (r *recent[K, V]) get(ctx context.Context, key K, read func(context.Context
 	h.value, h.at = v, time.Now()
 	return v, nil
 }
+
+// forget has everything read anew.
+func (r *recent[K, V]) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.values)
+}

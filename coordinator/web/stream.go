@@ -27,13 +27,16 @@ func (s *site) followEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	leave, ok := s.places.take(work.CallerOf(r.Context()).Token)
+	if !ok {
+		return tooManyStreams()
+	}
+	defer leave()
 	select {
 	case s.streams <- struct{}{}:
 		defer func() { <-s.streams }()
 	default:
-		p := api.NewProblem(api.TooManyStreams, "")
-		p.RetryAfter = 10 * time.Second
-		return p
+		return tooManyStreams()
 	}
 	if st.job != 0 {
 		if _, err := s.Ledger.Job(r.Context(), st.job); err != nil {
@@ -56,13 +59,20 @@ func (s *site) followEvents(w http.ResponseWriter, r *http.Request) error {
 	return st.run(r.Context())
 }
 
+func tooManyStreams() error {
+	p := api.NewProblem(api.TooManyStreams, "")
+	p.RetryAfter = 10 * time.Second
+	return p
+}
+
 // A stream is one client's view of what happens. It is used by one goroutine.
 type stream struct {
 	site  *site
 	w     http.ResponseWriter
 	out   *http.ResponseController
-	job   work.JobID // zero: all open jobs and the fleet
-	after int64      // last event sent; below zero: not known yet
+	job   work.JobID  // zero: all open jobs and the fleet
+	after int64       // last event sent; below zero: not known yet
+	gone  func() bool // the client's token or session is no more
 
 	sent   map[work.JobID][]byte // what was last said of each job that is open
 	agents []byte                // what was last said of the fleet
@@ -72,7 +82,8 @@ type stream struct {
 func (s *site) newStream(r *http.Request) (*stream, error) {
 	p := readParams(r, "job", "after")
 	st := &stream{site: s, sent: map[work.JobID][]byte{},
-		job: work.JobID(p.number("job", 0, 1, 1<<62)), after: p.number("after", -1, 0, 1<<62)}
+		job: work.JobID(p.number("job", 0, 1, 1<<62)), after: p.number("after", -1, 0, 1<<62),
+		gone: func() bool { return s.isGone(r) }}
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		n, err := strconv.ParseInt(last, 10, 64)
 		if err != nil || n < 0 {
@@ -108,6 +119,9 @@ func (st *stream) run(ctx context.Context) error {
 		}
 		if len(frames) > 0 && st.write(frames) != nil {
 			return nil // the client is gone
+		}
+		if st.gone() {
+			return nil
 		}
 		select {
 		case <-beat.C:

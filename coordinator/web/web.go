@@ -82,10 +82,15 @@ type Commander interface {
 type Deps struct {
 	Ledger    Ledger
 	Commander Commander
-	Gate      Gate
+	Roster    Roster
 	Metrics   http.Handler // of /metrics
 	Version   string
 	Log       *slog.Logger
+
+	Access Access
+	Open   bool     // nobody is asked for a token
+	URL    string   // where users reach the site, without a slash at its end; empty: as they name it
+	Hosts  []string // names that the site goes by, besides addresses and those of this machine
 
 	// Ready checks each thing the coordinator depends on, by name; a nil
 	// error means that it works. An error that is a *Trouble says why not in
@@ -112,7 +117,10 @@ type site struct {
 	beat    time.Duration // how often a live stream looks for news
 	now     func() time.Time
 
-	guesses *limiters[string] // of secrets that are none, by address
+	known   *known
+	rates   *limiters[work.TokenID] // of requests
+	guesses *limiters[string]       // of secrets that are none, by address
+	places  *places                 // of live streams, by token
 
 	samples  *recent[work.JobID, []work.Sample]
 	balances *recent[work.JobID, work.Balance]
@@ -141,6 +149,10 @@ func newSite(d Deps) *site {
 		streams:  make(chan struct{}, maxStreams),
 		beat:     beatEvery,
 		now:      time.Now,
+		known:    newKnown(),
+		rates:    newLimiters[work.TokenID](requestRate, requestBurst),
+		guesses:  newLimiters[string](failureRate, failureBurst),
+		places:   &places{most: streamsOfOne},
 		samples:  newRecent[work.JobID, []work.Sample](5 * time.Second),
 		balances: newRecent[work.JobID, work.Balance](10 * time.Second),
 		fails:    newRecent[work.JobID, []work.Tally](3 * time.Second),
@@ -151,7 +163,9 @@ func newSite(d Deps) *site {
 		news:     newRecent[position, []work.Event](beatEvery / 2),
 		one:      newRecent[work.JobID, api.Job](beatEvery / 2),
 	}
-	s.guesses = newLimiters[string](failureRate, failureBurst)
+	if d.URL != "" {
+		_ = s.origin.AddTrustedOrigin(d.URL) // the configuration was checked
+	}
 	for _, rt := range s.routes() {
 		h := rt.handle
 		if rt.brief() {

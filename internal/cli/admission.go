@@ -42,16 +42,13 @@ func (h *hub) admission() (coordinator.Admission, error) {
 
 // directions says where agents find this hub.
 func (h *hub) directions() (coordinator.Directions, error) {
-	n, web := h.cfg.NATS, h.cfg.HTTP
-	d := coordinator.Directions{Server: strings.TrimRight(web.URL, "/"), Domain: n.Domain, NATS: h.natsURL()}
-	if d.Server == "" {
-		d.Server = h.address()
-	}
+	n, page := h.cfg.NATS, h.cfg.HTTP
+	d := coordinator.Directions{Server: h.address(), Domain: n.Domain, NATS: h.natsURL()}
 	var cerr, serr, perr error
 	d.CA, cerr = optionalFile(n.TLS.CA)
-	d.ServerCA, serr = optionalFile(web.TLS.CA)
-	if u, err := url.Parse(d.Server); err == nil && u.Scheme == "https" && web.TLS.Certificate != "" {
-		d.Pin, perr = pinIfNeeded(web.TLS.Certificate, u.Hostname())
+	d.ServerCA, serr = optionalFile(page.TLS.CA)
+	if u, err := url.Parse(d.Server); err == nil && u.Scheme == "https" && page.TLS.Certificate != "" {
+		d.Pin, perr = pinIfNeeded(page.TLS.Certificate, u.Hostname())
 	}
 	d.Notes = append(notesOn("the coordinator", d.Server, "http.listen, http.tls and http.url"),
 		notesOn("NATS", d.NATS, "nats.listen, nats.tls and nats.advertise")...)
@@ -97,7 +94,7 @@ func notesOn(what, list, keys string) []string {
 			continue
 		}
 		ip := net.ParseIP(u.Hostname())
-		if onlyHere(u.Hostname()) || ip != nil && ip.IsUnspecified() {
+		if isLoopback(u.Hostname()) || ip != nil && ip.IsUnspecified() {
 			return []string{fmt.Sprintf("%s is at %s: only an agent on the coordinator's machine finds it there; for others set %s", what, s, keys)}
 		}
 	}

@@ -96,7 +96,7 @@ func (p *program) runAgent(ctx context.Context, file string) error {
 		return fail(ExitFailed, fmt.Errorf("agent.metrics %s: %w", cfg.Agent.Metrics, err), "choose another address, or none, with agent.metrics")
 	}
 	answer := func(ctx context.Context) error {
-		return serve(ctx, l, promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}), log)
+		return serve(ctx, l, promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}), nil, log)
 	}
 	return beside(ctx, answer, func(ctx context.Context) error { return beside(ctx, n.run, work) })
 }

@@ -16,12 +16,8 @@ import (
 	"github.com/tranship/tranship/internal/work"
 )
 
-// The variables that say which coordinator is asked, and what is shown to
-// whatever guards it.
-const (
-	serverVariable = "TRANSHIP_SERVER"
-	tokenVariable  = "TRANSHIP_TOKEN"
-)
+// serverVariable says which coordinator is asked.
+const serverVariable = "TRANSHIP_SERVER"
 
 // defaultServer is where a coordinator on this machine answers.
 const defaultServer = "http://127.0.0.1:8480"
@@ -45,7 +41,15 @@ func (p *program) client(flag string) (*api.Client, error) {
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 		return nil, usage("write for example "+defaultServer, "server %q is not the URL of a coordinator", base)
 	}
-	c := api.NewClient(base, nil, p.env(tokenVariable))
+	token, err := p.token(u)
+	if err != nil {
+		return nil, err
+	}
+	hc, err := p.httpClient()
+	if err != nil {
+		return nil, err
+	}
+	c := api.NewClient(base, hc, token)
 	c.Who = who()
 	return c, nil
 }

@@ -40,7 +40,7 @@ func (p *program) alone(data string) (config.Config, error) {
 	c.NATS = config.Default().NATS
 	c.NATS.AckWait = config.Duration(aloneAckWait)
 	c.Coordinator.Reconcile = config.Duration(aloneReconcile)
-	c.HTTP.Listen = "127.0.0.1:0"
+	c.HTTP = config.HTTP{Listen: "127.0.0.1:0", Open: c.HTTP.Open}
 	if c, err = checked(c); err != nil {
 		return c, err
 	}
@@ -73,7 +73,11 @@ func (p *program) copyHere(ctx context.Context, o *copyOrder) error {
 	if err != nil {
 		return err
 	}
-	p.say("status page: %s", h.address())
+	page, err := h.signInLink(ctx)
+	if err != nil {
+		return err
+	}
+	p.say("status page: %s", page)
 	cfg.Agent.Site = job.Site
 	a, err := h.startAgent(ctx, cfg.Agent)
 	if err != nil {

@@ -95,7 +95,11 @@ func (d *demonstration) run(ctx context.Context) error {
 		return err
 	}
 	defer d.hub.close()
-	d.say("coordinator, private Postgres and NATS are up; status page: %s", d.hub.address())
+	page, err := d.hub.signInLink(ctx)
+	if err != nil {
+		return err
+	}
+	d.say("coordinator, private Postgres and NATS are up; status page: %s", page)
 	for i := range d.agents {
 		if err := d.startAgent(i); err != nil {
 			return err

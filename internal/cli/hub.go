@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,15 +35,16 @@ const (
 // A hub is a coordinator with its ledger, its queue and its page, all that a
 // fleet has but agents.
 type hub struct {
-	cfg      config.Config
-	log      *slog.Logger
-	ledger   *ledger.Ledger
-	server   *bus.Server // nil if the queue is elsewhere
-	bus      *bus.Bus
-	postgres *pgserver.Server // nil if the ledger is elsewhere
-	url      string           // of the ledger
-	page     net.Listener
-	metrics  *prometheus.Registry
+	cfg         config.Config
+	log         *slog.Logger
+	ledger      *ledger.Ledger
+	server      *bus.Server // nil if the queue is elsewhere
+	bus         *bus.Bus
+	postgres    *pgserver.Server // nil if the ledger is elsewhere
+	url         string           // of the ledger
+	page        net.Listener
+	certificate *certificate // nil: no TLS
+	metrics     *prometheus.Registry
 
 	coordinator *coordinator.Coordinator
 	closers     []func() // what close calls, last first
@@ -87,10 +89,10 @@ func (h *hub) start(ctx context.Context, command string) error {
 		return err
 	}
 	h.coordinator = coordinator.New(h.cfg.Coordinator, coordinator.Deps{
-		Ledger: h.ledger, Bus: h.bus, Log: h.log, Metrics: h.metrics, Version: buildVersion().Version,
+		Ledger: h.ledger, Bus: h.bus, Log: h.log, Metrics: h.metrics, Version: buildVersion().Version, HTTP: h.cfg.HTTP,
 		Admission: admission,
 	})
-	return nil
+	return h.ensureToken(ctx)
 }
 
 func (h *hub) onClose(f func()) { h.closers = append(h.closers, f) }
@@ -104,6 +106,12 @@ func (h *hub) close() {
 }
 
 func (h *hub) listen() error {
+	if files := h.cfg.HTTP.TLS; files.On() {
+		var err error
+		if h.certificate, err = openCertificate(files, h.log); err != nil {
+			return fail(ExitUsage, fmt.Errorf("http.tls: %w", err), "certificate and key are files in PEM, and the coordinator's user must be able to read them")
+		}
+	}
 	l, err := net.Listen("tcp", h.cfg.HTTP.Listen)
 	if err != nil {
 		return fail(ExitFailed, fmt.Errorf("http.listen %s: %w", h.cfg.HTTP.Listen, err),
@@ -240,8 +248,16 @@ func ledgerError(err error) error {
 	return fail(ExitFailed, fmt.Errorf("use Postgres: %w", err), "")
 }
 
-// address returns where the page is.
-func (h *hub) address() string { return "http://" + h.page.Addr().String() }
+// address returns where users reach the page.
+func (h *hub) address() string {
+	switch {
+	case h.cfg.HTTP.URL != "":
+		return strings.TrimRight(h.cfg.HTTP.URL, "/")
+	case h.certificate != nil:
+		return "https://" + h.page.Addr().String()
+	}
+	return "http://" + h.page.Addr().String()
+}
 
 // startAgent returns an agent in this process, with a connection of its own.
 func (h *hub) startAgent(ctx context.Context, cfg config.Agent) (*agent.Agent, error) {
@@ -317,7 +333,7 @@ func orderly(err error) error {
 }
 
 func (h *hub) serve(ctx context.Context) error {
-	return serve(ctx, h.page, h.coordinator.Handler(), h.log)
+	return serve(ctx, h.page, h.coordinator.Handler(), h.certificate, h.log)
 }
 
 // watchPostgres reports the end of a private Postgres that nobody stopped.

@@ -48,3 +48,18 @@ func writeAt(f *os.File, s string) error {
 	_, err := f.WriteAt([]byte(s), 0)
 	return err
 }
+
+// inUse reports whether a process has the data folder. It takes no lock, which
+// would be in the way of one that is starting.
+func inUse(dir string) bool {
+	b, err := os.ReadFile(filepath.Join(dir, "lock"))
+	if err != nil {
+		return false
+	}
+	var pid int
+	if _, err := fmt.Sscanf(string(b), "%d", &pid); err != nil || pid <= 0 {
+		return false
+	}
+	err = unix.Kill(pid, 0)
+	return err == nil || errors.Is(err, unix.EPERM)
+}

@@ -9,7 +9,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -85,7 +84,7 @@ func trusting(server, pin, ca string) (*api.Client, error) {
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 		return nil, usage("write for example https://tranship.example.org", "server %q is not the URL of a coordinator", server)
 	}
-	if u.Scheme == "http" && !onlyHere(u.Hostname()) {
+	if u.Scheme == "http" && !isLoopback(u.Hostname()) {
 		return nil, usage("use https, see http.tls in config/example.yaml", "%s is not encrypted: whoever listens could join in this agent's place", server)
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
@@ -94,7 +93,8 @@ func trusting(server, pin, ca string) (*api.Client, error) {
 			return nil, err
 		}
 	}
-	return api.NewClient(server, &http.Client{Transport: t}, ""), nil
+	hc := &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return api.NewClient(server, hc, ""), nil
 }
 
 func pinned(host, pin, ca string) (*tls.Config, error) {
@@ -118,10 +118,4 @@ func pinned(host, pin, ca string) (*tls.Config, error) {
 			return verifyChain(chain, host, roots)
 		},
 	}, nil
-}
-
-// onlyHere reports whether a host is this machine, to whoever says it.
-func onlyHere(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

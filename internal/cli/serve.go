@@ -12,9 +12,14 @@ import (
 )
 
 // serve answers HTTP requests on l until ctx ends; those under way then have a
-// moment to end.
-func serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
+// moment to end. Without a certificate there is no TLS.
+func serve(ctx context.Context, l net.Listener, h http.Handler, cert *certificate, log *slog.Logger) error {
 	srv := web.Server(h)
+	answer := srv.Serve
+	if cert != nil {
+		srv.TLSConfig = cert.config()
+		answer = func(l net.Listener) error { return srv.ServeTLS(l, "", "") }
+	}
 	srv.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
 	stopped := make(chan struct{})
 	context.AfterFunc(ctx, func() {
@@ -25,7 +30,7 @@ func serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 			_ = srv.Close() // ends what did not end in time
 		}
 	})
-	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := answer(l); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve HTTP on %s: %w", l.Addr(), err)
 	}
 	<-stopped

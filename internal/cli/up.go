@@ -57,18 +57,25 @@ func (p *program) up(ctx context.Context, file, data string) error {
 	if err != nil {
 		return err
 	}
-	if err := h.introduce(p.stdout); err != nil {
+	page, err := h.signInLink(ctx)
+	if err != nil {
 		return err
+	}
+	if err := h.introduce(p.stdout, page, h.copyLine(p.localToken())); err != nil {
+		return err
+	}
+	if page != h.address() {
+		p.say("the page's link signs in once, within 10 minutes; tranship open prints another. The token of %s may do everything", h.tokenFile())
 	}
 	p.say("^C stops it; what is open goes on at the next start")
 	return h.run(ctx, a)
 }
 
 // introduce writes how to look in.
-func (h *hub) introduce(w io.Writer) error {
+func (h *hub) introduce(w io.Writer, page, copyLine string) error {
 	lines := []struct{ what, how string }{
-		{"page", h.address()},
-		{"job", fmt.Sprintf("tranship copy --server %s SOURCE TARGET", h.address())},
+		{"page", page},
+		{"job", copyLine},
 		{"ledger", h.psqlLine()},
 		{"queue", h.natsLine()},
 		{"data", h.cfg.Data},
@@ -79,6 +86,17 @@ func (h *hub) introduce(w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// copyLine returns the command that starts a job here. Where the command line
+// finds another token by itself, or none, the line says where the right one is.
+func (h *hub) copyLine(found string) string {
+	line := fmt.Sprintf("tranship copy --server %s SOURCE TARGET", h.address())
+	secret, err := readSecret(h.tokenFile())
+	if h.cfg.HTTP.Open || err != nil || found == secret && h.address() == defaultServer {
+		return line
+	}
+	return tokenFileVariable + "=" + shellQuote(h.tokenFile()) + " " + line
 }
 
 // psqlLine returns the command that looks into the ledger, without a secret.

@@ -66,7 +66,8 @@
     last = Date.now();
     try {
       const answer = await fetch(location.href, { headers: { Accept: 'text/html' }, cache: 'no-store' });
-      if (answer.ok) apply(new DOMParser().parseFromString(await answer.text(), 'text/html'));
+      if (answer.redirected) location.reload(); // the session is over: sign in
+      else if (answer.ok) apply(new DOMParser().parseFromString(await answer.text(), 'text/html'));
     } catch {
       // The stream notices that the server is gone, says so, and comes back.
     } finally {
@@ -122,6 +123,7 @@
       status('reconnecting…', true);
       if (stream.readyState !== EventSource.CLOSED) return; // the browser tries again
       close();
+      refresh();
       setTimeout(() => { if (!document.hidden) open(); }, 10000);
     };
     for (const type of ['event', 'job', 'agents']) stream.addEventListener(type, soon);

@@ -1,0 +1,178 @@
+package web
+
+import (
+	"database/sql"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/tranship/tranship/coordinator/api"
+	"github.com/tranship/tranship/coordinator/ledger"
+	"github.com/tranship/tranship/coordinator/ledger/ledgertest"
+	"github.com/tranship/tranship/internal/work"
+)
+
+// Whoever guesses is made to wait, by every way in. Whoever was let in lately
+// from the same address goes on.
+func TestGuessing(t *testing.T) {
+	t.Parallel()
+	g := guard(t, atWork(), func(b *bench) { b.site.guesses = newLimiters[string](1e-3, 4) })
+	_, known := g.token(t, "ci", work.ScopeRead, 0)
+	_, late := g.token(t, "late", work.ScopeRead, 0)
+	if got := g.status(t, "GET", "/v1/jobs", bearer(known)...); got != http.StatusOK {
+		t.Fatalf("GET /v1/jobs: %d", got)
+	}
+	stranger := func() []string { return bearer(work.NewSecret(work.SecretToken)) }
+	for range 2 {
+		if got := g.status(t, "GET", "/v1/jobs", stranger()...); got != http.StatusUnauthorized {
+			t.Errorf("a stranger is answered %d", got)
+		}
+		if resp, _ := g.signIn(t, url.Values{"token": {work.NewSecret(work.SecretToken)}}); resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("a stranger who signs in is answered %s", resp.Status)
+		}
+	}
+	resp, _ := g.do(t, "GET", "/v1/jobs", "", stranger()...)
+	p := g.problem(t, "GET", "/v1/jobs", "", stranger()...)
+	if p.Code != api.TooManyRequests || resp.Header.Get("Retry-After") != "1000" {
+		t.Errorf("the fifth guess: %+v, Retry-After %q", p, resp.Header.Get("Retry-After"))
+	}
+	if resp, _ := g.signIn(t, url.Values{"token": {known}}); resp.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("signing in after many guesses: %s", resp.Status)
+	}
+	g.site.known.recent.forget()
+	if got := g.status(t, "GET", "/v1/jobs", bearer(known)...); got != http.StatusOK {
+		t.Errorf("others' guesses keep a known caller out: %d", got)
+	}
+	if got := g.status(t, "GET", "/v1/jobs", bearer(late)...); got != http.StatusTooManyRequests {
+		t.Errorf("a guess that is right is answered %d like no other", got)
+	}
+	if got := g.status(t, "GET", "/v1/jobs"); got != http.StatusUnauthorized {
+		t.Errorf("whoever shows nothing guesses nothing, and is answered %d", got)
+	}
+}
+
+func TestRequestRate(t *testing.T) {
+	t.Parallel()
+	g := guard(t, atWork(), func(b *bench) {
+		b.site.rates = newLimiters[work.TokenID](1e-3, 3)
+		b.site.places.most = 1
+	})
+	_, one := g.token(t, "one", work.ScopeRead, 0)
+	_, other := g.token(t, "other", work.ScopeRead, 0)
+	for i, want := range []int{200, 200, 200, 429} {
+		if got := g.status(t, "GET", "/v1/jobs", bearer(one)...); got != want {
+			t.Errorf("request %d is answered %d, want %d", i+1, got, want)
+		}
+	}
+	if got := g.status(t, "GET", "/v1/jobs", bearer(other)...); got != http.StatusOK {
+		t.Errorf("another's requests are counted: %d", got)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), "GET", g.base+"/v1/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+other)
+	resp, err := g.http.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if p := g.problem(t, "GET", "/v1/events", "", bearer(other)...); p.Code != api.TooManyStreams {
+		t.Errorf("one stream too many of a token: %+v", p)
+	}
+}
+
+// However many ask, what is remembered of them stays small.
+func TestLimitersAreBounded(t *testing.T) {
+	t.Parallel()
+	l := newLimiters[int](1, 1)
+	for i := range 5 * maxLimiters {
+		if err := l.take(i); err != nil {
+			t.Fatal(err)
+		}
+		if len(l.of) > maxLimiters {
+			t.Fatalf("%d limiters are held", len(l.of))
+		}
+	}
+	k := newKnown()
+	for i := range 3 * maxRemembered {
+		k.admit(credential{hash: fmt.Append(nil, i)}, work.Caller{})
+		if len(k.was) > maxRemembered {
+			t.Fatalf("%d callers are remembered", len(k.was))
+		}
+	}
+	for a, want := range map[string]string{"192.0.2.7": "192.0.2.7", "2001:db8:1:2:3::4": "2001:db8:1:2::", "::ffff:192.0.2.7": "::ffff:192.0.2.7", "@": "@"} {
+		if got := block(a); got != want {
+			t.Errorf("block(%q) = %q, want %q", a, got, want)
+		}
+	}
+}
+
+// A secret is where it was shown and nowhere else: not in the log, on a page, in
+// the audit log or in the database.
+func TestSecretsStaySecret(t *testing.T) {
+	t.Parallel()
+	address := ledgertest.URL(t)
+	l, err := ledger.Open(t.Context(), address, ledger.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	g := &guarded{&bench{}, l}
+	g.start(t, l, l, func(b *bench) { b.site.Access, b.site.Open = l, false })
+	_, admin := g.token(t, "ada", work.ScopeAdmin, 0)
+	c := api.NewClient(g.base, g.http, admin)
+	made, err := c.CreateToken(t.Context(), api.NewToken{Name: "ci", Scope: work.ScopeOperate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	link, err := c.SignIn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, code, _ := strings.Cut(link.URL, "code=")
+	g.do(t, "GET", strings.TrimPrefix(link.URL, g.base), "", "Accept", "text/html")
+	_, cookie := g.signIn(t, url.Values{"code": {code}})
+	if cookie == nil {
+		t.Fatal("not signed in")
+	}
+	g.signIn(t, url.Values{"token": {made.Secret + "x"}})
+	seen := g.log.String()
+	for _, path := range []string{"/", "/jobs", "/agents", "/v1/tokens", "/v1/agents", "/metrics", "/nothing", "/problems"} {
+		resp, text := g.do(t, "GET", path, "", "Cookie", cookie.Name+"="+cookie.Value, "Accept", "text/html")
+		seen += text + fmt.Sprint(resp.Header)
+	}
+	seen += g.log.String() + dump(t, address)
+	for what, secret := range map[string]string{"an admin's token": admin, "a new token": made.Secret, "a code": code, "a cookie": cookie.Value} {
+		for _, part := range []string{secret, secret[4:40], fmt.Sprintf("%x", secret)} {
+			if strings.Contains(seen, part) {
+				t.Errorf("%s shows", what)
+			}
+		}
+	}
+	if !strings.Contains(seen, "token created") || !strings.Contains(seen, "signed in") {
+		t.Error("nothing was looked at")
+	}
+}
+
+// dump returns all that the tables about access hold.
+func dump(t *testing.T, address string) string {
+	t.Helper()
+	db, err := sql.Open("postgres", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var all strings.Builder
+	for _, table := range []string{"tokens", "sessions", "events"} {
+		var text string
+		query := fmt.Sprintf("SELECT coalesce(string_agg(x::text, E'\\n'), '') FROM tranship.%s x", table)
+		if err := db.QueryRowContext(t.Context(), query).Scan(&text); err != nil {
+			t.Fatal(err)
+		}
+		all.WriteString(text)
+	}
+	return all.String()
+}

@@ -1,0 +1,105 @@
+package web
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/tranship/tranship/coordinator/api"
+	"github.com/tranship/tranship/internal/work"
+)
+
+// How long a token counts.
+const (
+	tokenLife   = 90 * 24 * time.Hour // if nothing is said
+	maxTokenAge = 10 * 365 * 24 * time.Hour
+)
+
+// tokenName is what a token may be called: no number, for those are ids, and
+// nothing that reads like another in the audit log.
+var tokenName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.@+-]{0,63}$`)
+
+// ownNames are whom the audit log calls so without a token.
+var ownNames = map[string]bool{"tranship": true, onAPI: true, onPage: true}
+
+var newTokenFields = fields{"name": nil, "scope": nil, "expires_in": nil}
+
+func (s *site) createToken(w http.ResponseWriter, r *http.Request) error {
+	var in api.NewToken
+	var f findings
+	if err := readBody(r, &in, false, newTokenFields, &f); err != nil {
+		return err
+	}
+	if !tokenName.MatchString(in.Name) || ownNames[in.Name] {
+		f.body("/name", "must be 1 to 64 letters, digits or any of _.@+- and begin with a letter; tranship, api and page are taken")
+	}
+	if _, err := work.ParseScope(clip(string(in.Scope))); err != nil {
+		f.body("/scope", "%s", err)
+	}
+	life := tokenLife
+	if in.ExpiresIn != nil {
+		most := int64(maxTokenAge / time.Second)
+		if *in.ExpiresIn < 0 || *in.ExpiresIn > most {
+			f.body("/expires_in", "must be from 0, which means never, to %d seconds", most)
+		}
+		life = time.Duration(min(*in.ExpiresIn, most)) * time.Second
+	}
+	who := readWho(r, &f)
+	if err := f.err(); err != nil {
+		return err
+	}
+	secret := work.NewSecret(work.SecretToken)
+	t, err := s.Access.CreateToken(r.Context(), work.Token{Name: in.Name, Scope: in.Scope, CreatedBy: who}, work.HashSecret(secret), life)
+	if err != nil {
+		return err
+	}
+	s.Log.InfoContext(r.Context(), "token created", "token", t.Name, "scope", t.Scope, "by", who)
+	writeJSON(w, "application/json", http.StatusCreated, api.CreatedToken{Token: t, Secret: secret})
+	return nil
+}
+
+func (s *site) listTokens(w http.ResponseWriter, r *http.Request) error {
+	tokens, err := s.Access.Tokens(r.Context())
+	if err != nil {
+		return err
+	}
+	return answerJSON(w, api.TokenList{Tokens: notNil(tokens)})
+}
+
+func (s *site) revokeToken(w http.ResponseWriter, r *http.Request) error {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	if err != nil || id < 1 {
+		return fmt.Errorf("revoke a token: %w", work.ErrNotThere)
+	}
+	var f findings
+	who := readWho(r, &f)
+	if err := readBody(r, &struct{}{}, true, fields{}, &f); err != nil {
+		return err
+	}
+	t, err := s.Access.RevokeToken(r.Context(), work.TokenID(id), who)
+	if err != nil {
+		return err
+	}
+	s.known.recent.forget() // here it is over at once
+	s.Log.InfoContext(r.Context(), "token revoked", "token", t.Name, "by", who)
+	return answerJSON(w, t)
+}
+
+// createSignIn makes a link by which a browser signs in as the caller, once.
+func (s *site) createSignIn(w http.ResponseWriter, r *http.Request) error {
+	var f findings
+	if err := readBody(r, &struct{}{}, true, fields{}, &f); err != nil {
+		return err
+	}
+	c := work.CallerOf(r.Context())
+	if c.Token == 0 { // the site is open
+		return answerJSON(w, api.SignIn{URL: s.base(r) + "/"})
+	}
+	code := work.NewSecret(work.SecretCode)
+	if err := s.Access.CreateCode(r.Context(), c.Token, work.HashSecret(code), codeLife); err != nil {
+		return err
+	}
+	return answerJSON(w, api.SignIn{URL: api.SignInURL(s.base(r), code), ExpiresAt: s.now().Add(codeLife).UTC()})
+}

@@ -1,0 +1,94 @@
+package cli
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/tranship/tranship/config"
+	"github.com/tranship/tranship/internal/work"
+)
+
+// The variables that say what is shown to a coordinator, and whom its
+// certificate must come from.
+const (
+	tokenVariable     = "TRANSHIP_TOKEN"
+	tokenFileVariable = "TRANSHIP_TOKEN_FILE"
+	caVariable        = "TRANSHIP_CA"
+)
+
+// token returns what is shown to the server: the environment's token, or that of
+// a coordinator that runs here where it is asked at the default address. Empty:
+// none is known.
+func (p *program) token(base *url.URL) (string, error) {
+	token := p.env(tokenVariable)
+	if path := p.env(tokenFileVariable); token == "" && path != "" {
+		var err error
+		if token, err = readSecret(path); err != nil {
+			return "", usage("it must be a file that holds a token alone", "%s: %w", tokenFileVariable, err)
+		}
+	}
+	if token == "" && strings.TrimRight(base.String(), "/") == defaultServer {
+		token = p.localToken()
+	}
+	switch {
+	case token == "":
+		return "", nil
+	case strings.HasPrefix(token, work.SecretToken) && !work.IsSecret(work.SecretToken, token):
+		return "", usage("copy it whole: it has 53 letters and digits", "the token is misspelt or cut")
+	case base.Scheme == "http" && !isLoopback(base.Hostname()):
+		return "", usage("use https://; a server without TLS is to be reached through a tunnel to localhost",
+			"the token would travel in the clear to %s, so it is not sent", base.Host)
+	}
+	return token, nil
+}
+
+// localToken returns the first token of the coordinator that runs here, if this
+// user may read it. A folder that nobody uses is left alone: who knows who
+// answers at the address instead.
+func (p *program) localToken() string {
+	folders := []string{config.Default().Data}
+	if own, err := p.dataFolder(""); err == nil {
+		folders = []string{own, folders[0]}
+	}
+	for _, dir := range folders {
+		if token, err := readSecret(filepath.Join(dir, tokenFile)); err == nil && inUse(dir) {
+			return token
+		}
+	}
+	return ""
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// httpClient returns a client that trusts whom the environment says. It follows
+// no redirect: the API has none, and a token must not go elsewhere.
+func (p *program) httpClient() (*http.Client, error) {
+	c := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	path := p.env(caVariable)
+	if path == "" {
+		return c, nil
+	}
+	pem, err := os.ReadFile(path)
+	roots := x509.NewCertPool()
+	if err == nil && !roots.AppendCertsFromPEM(pem) {
+		err = errors.New("it holds no certificate in PEM")
+	}
+	if err != nil {
+		return nil, usage("it must be a file in PEM of whom the server's certificate comes from", "%s: %w", caVariable, fmt.Errorf("%s: %w", path, err))
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	c.Transport = transport
+	return c, nil
+}
