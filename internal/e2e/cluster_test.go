@@ -98,7 +98,7 @@ func (c *cluster) startNode(t testing.TB, name, certificates string, keys *fleet
 		}
 		writeFile(t, filepath.Join(etc, filepath.Base(f)), strings.NewReplacer(replace...).Replace(string(text)))
 	}
-	writeFile(t, filepath.Join(etc, "auth.conf"), keys.auth(t, filepath.Join(c.dir, name, "jwt")))
+	writeFile(t, filepath.Join(etc, "accounts.conf"), strings.NewReplacer(replace...).Replace(keys.accounts(t)))
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

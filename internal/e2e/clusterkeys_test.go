@@ -91,11 +91,11 @@ func newFleetKeys(t testing.TB) *fleetKeys {
 	return k
 }
 
-// auth returns auth.conf of a node that keeps accounts in dir.
-func (k *fleetKeys) auth(t testing.TB, dir string) string {
+// accounts returns accounts.conf of the nodes.
+func (k *fleetKeys) accounts(t testing.TB) string {
 	t.Helper()
-	return fmt.Sprintf("operator: %s\nsystem_account: %s\nresolver: {type: full, dir: %q}\nresolver_preload: {\n  %s: %s\n  %s: %s\n}\n",
-		k.operatorJWT, publicKey(t, k.system), dir, publicKey(t, k.system), k.systemJWT, publicKey(t, k.account), k.fleet)
+	return fmt.Sprintf("operator: %s\nsystem_account: %s\nresolver: {type: full, dir: /var/lib/nats/jwt, allow_delete: false, interval: \"2m\"}\nresolver_preload: {\n  %s: %s\n  %s: %s\n}\n",
+		k.operatorJWT, publicKey(t, k.system), publicKey(t, k.system), k.systemJWT, publicKey(t, k.account), k.fleet)
 }
 
 // creds makes a folder with the credentials of the coordinator, of people who
