@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -154,6 +155,23 @@ func TestSystemdTakesTheUnits(t *testing.T) {
 			if err != nil || (args[0] == "verify" && len(out) > 0) {
 				t.Errorf("systemd-analyze %s %s: %v\n%s", args[0], unit, err, out)
 			}
+		}
+	}
+}
+
+// The packages hold every page and example that the guide speaks of, so that its
+// links lead somewhere on a machine without the repository.
+func TestPackagedPagesAreWhole(t *testing.T) {
+	t.Parallel()
+	packages := read(t, "package/nfpm.yaml")
+	for _, m := range regexp.MustCompile(`\]\(([A-Za-z-]+(?:/[a-z-]+)?\.[a-z]+)(?:#([a-z-]+))?\)`).FindAllStringSubmatch(read(t, "README.md")+read(t, "RUNBOOK.md"), -1) {
+		page, section := m[1], m[2]
+		text := read(t, page)
+		if section != "" && !slices.Contains(headings(text), section) {
+			t.Errorf("%s has no section %s", page, section)
+		}
+		if !strings.HasSuffix(page, ".md") && !strings.Contains(packages, "src: deploy/"+page+"\n") {
+			t.Errorf("the packages do not hold %s", page)
 		}
 	}
 }

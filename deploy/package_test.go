@@ -48,6 +48,7 @@ var inBoth = []string{
 	"/usr/lib/tmpfiles.d/tranship.conf",
 	"/usr/share/bash-completion/completions/tranship",
 	"/usr/share/doc/tranship/README.md",
+	"/usr/share/doc/tranship/nats/cluster.conf",
 	"/usr/share/fish/vendor_completions.d/tranship.fish",
 }
 
