@@ -155,6 +155,7 @@ func (b *bundle) coordinatorOn(name string, conn *bus.Bus) (c *Coordinator, stop
 		cfg.Stalled = config.Duration(b.stalled)
 	}
 	c = New(cfg, Deps{
+		HTTP:   config.HTTP{Open: true},
 		Ledger: b.ledger, Bus: conn, Log: b.log(name), Metrics: prometheus.NewRegistry(), Version: "test",
 	})
 	return c, b.run(name, c.Run)
