@@ -71,9 +71,11 @@ type NATS struct {
 	// where the servers are not embedded.
 	Account    string `yaml:"account"`
 	SigningKey Secret `yaml:"signing_key"`
-	// SystemCredentials is the path of a .creds file of the system account, by
-	// which agents are revoked where the servers are not embedded.
+	// SystemCredentials is the path of a .creds file of the system account, and
+	// OperatorKey the seed of a signing key of the operator, who vouches for the
+	// account. By both agents are revoked where the servers are not embedded.
 	SystemCredentials string `yaml:"system_credentials"`
+	OperatorKey       Secret `yaml:"operator_key"`
 	// Domain of JetStream at the server.
 	Domain string `yaml:"domain"`
 	// Listen is the address of the embedded server.

@@ -64,10 +64,14 @@ var secretVariables = []secretVariable{
 	{"TRANSHIP_DATABASE_URL", "postgres-url", func(c *Config) *Secret { return &c.Postgres.URL }},
 	{"TRANSHIP_NATS_URL", "nats-url", func(c *Config) *Secret { return &c.NATS.URL }},
 	{"TRANSHIP_NATS_SIGNING_KEY", "nats-signing-key", func(c *Config) *Secret { return &c.NATS.SigningKey }},
+	{"TRANSHIP_NATS_OPERATOR_KEY", "nats-operator-key", func(c *Config) *Secret { return &c.NATS.OperatorKey }},
 }
 
-// natsCredsCredential is the systemd credential that holds a NATS .creds file.
-const natsCredsCredential = "nats-creds"
+// The systemd credentials that hold NATS .creds files.
+const (
+	natsCredsCredential       = "nats-creds"
+	natsSystemCredsCredential = "nats-system-creds"
+)
 
 // Environ lets the environment win over what c holds. lookup is os.LookupEnv
 // outside of tests. A variable that is set but empty counts as not set.
@@ -97,6 +101,9 @@ func (c *Config) Environ(lookup func(string) (string, bool)) error {
 		c.NATS.Credentials = value
 	} else if path := filepath.Join(folder, natsCredsCredential); folder != "" && exists(path) {
 		c.NATS.Credentials = path
+	}
+	if path := filepath.Join(folder, natsSystemCredsCredential); folder != "" && exists(path) {
+		c.NATS.SystemCredentials = path
 	}
 	return nil
 }

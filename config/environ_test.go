@@ -17,6 +17,9 @@ func env(vars map[string]string) func(string) (string, bool) {
 	}
 }
 
+// account is the public key of one.
+const account = "A" + "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
 // file writes a file in a folder of the test's own and returns its path.
 func file(t *testing.T, name, text string) string {
 	t.Helper()
@@ -32,25 +35,26 @@ func TestEnvironWins(t *testing.T) {
 	c := Default()
 	c.NATS.SigningKey = NewSecret("of the file")
 	err := c.Environ(env(map[string]string{
-		"TRANSHIP_DATA":             "/d",
-		"TRANSHIP_LOG_LEVEL":        "debug",
-		"TRANSHIP_LOG_FORMAT":       "json",
-		"TRANSHIP_HTTP_LISTEN":      "127.0.0.1:1",
-		"TRANSHIP_NATS_LISTEN":      "127.0.0.1:2",
-		"TRANSHIP_HTTP_URL":         "https://t.example.org",
-		"TRANSHIP_HTTP_OPEN":        "true",
-		"TRANSHIP_NATS_AUTH":        "open",
-		"TRANSHIP_NATS_ADVERTISE":   "tls://n.example.org:4222",
-		"TRANSHIP_AGENT_NAME":       "a1",
-		"TRANSHIP_SITE":             "s1",
-		"TRANSHIP_STREAMS":          "7",
-		"TRANSHIP_MEMORY":           "1GiB",
-		"TRANSHIP_GRACE":            "9s",
-		"TRANSHIP_STALL":            "8s",
-		"TRANSHIP_DATABASE_URL":     "postgres://h/d",
-		"TRANSHIP_NATS_URL":         "nats://h:4222",
-		"TRANSHIP_NATS_SIGNING_KEY": "t",
-		"TRANSHIP_NATS_CREDENTIALS": "/c.creds",
+		"TRANSHIP_DATA":              "/d",
+		"TRANSHIP_LOG_LEVEL":         "debug",
+		"TRANSHIP_LOG_FORMAT":        "json",
+		"TRANSHIP_HTTP_LISTEN":       "127.0.0.1:1",
+		"TRANSHIP_NATS_LISTEN":       "127.0.0.1:2",
+		"TRANSHIP_HTTP_URL":          "https://t.example.org",
+		"TRANSHIP_HTTP_OPEN":         "true",
+		"TRANSHIP_NATS_AUTH":         "open",
+		"TRANSHIP_NATS_ADVERTISE":    "tls://n.example.org:4222",
+		"TRANSHIP_AGENT_NAME":        "a1",
+		"TRANSHIP_SITE":              "s1",
+		"TRANSHIP_STREAMS":           "7",
+		"TRANSHIP_MEMORY":            "1GiB",
+		"TRANSHIP_GRACE":             "9s",
+		"TRANSHIP_STALL":             "8s",
+		"TRANSHIP_DATABASE_URL":      "postgres://h/d",
+		"TRANSHIP_NATS_URL":          "nats://h:4222",
+		"TRANSHIP_NATS_SIGNING_KEY":  "t",
+		"TRANSHIP_NATS_OPERATOR_KEY": "o",
+		"TRANSHIP_NATS_CREDENTIALS":  "/c.creds",
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -63,6 +67,7 @@ func TestEnvironWins(t *testing.T) {
 	want.Agent.Streams, want.Agent.Stall = 7, Duration(8*time.Second)
 	want.Agent.Name, want.Agent.Site, want.Agent.Memory, want.Agent.Grace = "a1", "s1", 1<<30, Duration(9*time.Second)
 	want.Postgres.URL, want.NATS.URL, want.NATS.SigningKey = NewSecret("postgres://h/d"), NewSecret("nats://h:4222"), NewSecret("t")
+	want.NATS.OperatorKey = NewSecret("o")
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("Environ made %+v, want %+v", c, want)
 	}
@@ -84,6 +89,7 @@ func TestSecretsComeFromFiles(t *testing.T) {
 	folder := t.TempDir()
 	for name, text := range map[string]string{
 		"postgres-url": "postgres://u:p@h/d\n", "nats-signing-key": "of the credential\n", "nats-creds": "-----BEGIN\n",
+		"nats-operator-key": "the operator's\n", "nats-system-creds": "-----BEGIN\n",
 	} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -105,6 +111,12 @@ func TestSecretsComeFromFiles(t *testing.T) {
 	}
 	if !c.NATS.URL.IsZero() {
 		t.Error("a credential that is not there set a value")
+	}
+	if got := c.NATS.OperatorKey.Reveal(); got != "the operator's" {
+		t.Errorf("the credential nats-operator-key gave %q", got)
+	}
+	if got, want := c.NATS.SystemCredentials, filepath.Join(folder, "nats-system-creds"); got != want {
+		t.Errorf("nats.system_credentials = %q, want %q", got, want)
 	}
 	if got, want := c.NATS.Credentials, filepath.Join(folder, "nats-creds"); got != want {
 		t.Errorf("nats.credentials = %q, want %q", got, want)
@@ -154,6 +166,22 @@ func TestValidateNamesTheKey(t *testing.T) {
 		{"nats.domain", func(c *Config) { c.NATS.Domain = "a.b" }},
 		{"nats.listen", func(c *Config) { c.NATS.Listen = "4222" }},
 		{"nats.listen", func(c *Config) { c.NATS.Listen, c.NATS.Auth = "0.0.0.0:4222", "open" }},
+		{"nats.listen", func(c *Config) { c.NATS.Listen = "0.0.0.0:4222" }},
+		{"nats.auth", func(c *Config) { c.NATS.Auth = "token" }},
+		{"nats.advertise", func(c *Config) { c.NATS.Advertise = "nats.example.org:4222" }},
+		{"nats.tls", func(c *Config) { c.NATS.TLS.Certificate = "/c.pem" }},
+		{"nats.tls", func(c *Config) { c.NATS.TLS.Key = "/k.pem" }},
+		{"nats.account", func(c *Config) { c.NATS.URL, c.NATS.SigningKey = NewSecret("nats://a:1"), NewSecret("hunter2") }},
+		{"nats.account", func(c *Config) { c.NATS.Account, c.NATS.SigningKey = account, NewSecret("hunter2") }},
+		{"nats.account", func(c *Config) {
+			c.NATS.URL, c.NATS.Account, c.NATS.SigningKey = NewSecret("nats://a:1"), "U"+account[1:], NewSecret("hunter2")
+		}},
+		{"nats.signing_key", func(c *Config) { c.NATS.URL, c.NATS.Account = NewSecret("nats://a:1"), account }},
+		{"nats.operator_key", func(c *Config) { c.NATS.OperatorKey = NewSecret("hunter2") }},
+		{"nats.operator_key", func(c *Config) {
+			c.NATS.URL, c.NATS.Account, c.NATS.SigningKey = NewSecret("nats://a:1"), account, NewSecret("hunter2")
+			c.NATS.OperatorKey = NewSecret("hunter2")
+		}},
 		{"nats.replicas", func(c *Config) { c.NATS.Replicas = 2 }},
 		{"nats.ack_wait", func(c *Config) { c.NATS.AckWait = 0 }},
 		{"nats.max_store", func(c *Config) { c.NATS.MaxStore = 1 }},
@@ -162,6 +190,15 @@ func TestValidateNamesTheKey(t *testing.T) {
 		{"http.listen", func(c *Config) { c.HTTP.Listen = "example.org:8480" }},
 		{"http.listen", func(c *Config) { c.HTTP.Listen = "127.0.0.1:99999" }},
 		{"http.listen", func(c *Config) { c.HTTP.Listen = "127.0.0.1:http" }},
+		{"http.listen", func(c *Config) {
+			c.HTTP.Listen, c.HTTP.Open, c.HTTP.TLS = "0.0.0.0:8480", true, TLS{Certificate: "/c", Key: "/k"}
+		}},
+		{"http.url", func(c *Config) { c.HTTP.URL = "tranship.example.org" }},
+		{"http.url", func(c *Config) { c.HTTP.URL = "http://tranship.example.org" }},
+		{"http.url", func(c *Config) { c.HTTP.URL = "https://tranship.example.org/fleet" }},
+		{"http.url", func(c *Config) { c.HTTP.URL = "https://u:hunter2@tranship.example.org" }},
+		{"http.tls", func(c *Config) { c.HTTP.TLS.Certificate = "/c" }},
+		{"http.tls", func(c *Config) { c.HTTP.TLS.Key = "/k" }},
 		{"coordinator.window", func(c *Config) { c.Coordinator.Window = 0 }},
 		{"coordinator.reconcile", func(c *Config) { c.Coordinator.Reconcile = 1 }},
 		{"coordinator.stalled", func(c *Config) { c.Coordinator.Stalled = Duration(time.Second) }},
@@ -195,12 +232,18 @@ func TestValidateNamesTheKey(t *testing.T) {
 func TestValidateAccepts(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(c *Config){
-		"databases":          func(c *Config) { c.Postgres.URL = NewSecret("postgresql://u:p@h:5/d?sslmode=require") },
-		"a socket":           func(c *Config) { c.Postgres.URL = NewSecret("postgres:///tranship?host=/run/postgresql") },
-		"several servers":    func(c *Config) { c.NATS.URL = NewSecret("nats://a:1, tls://b:2") },
-		"any port":           func(c *Config) { c.NATS.Listen, c.HTTP.Listen = "127.0.0.1:0", "localhost:0" },
-		"IPv6":               func(c *Config) { c.HTTP.Listen = "[::1]:8480" },
-		"public with keys":   func(c *Config) { c.NATS.Listen = "0.0.0.0:4222" },
+		"databases":       func(c *Config) { c.Postgres.URL = NewSecret("postgresql://u:p@h:5/d?sslmode=require") },
+		"a socket":        func(c *Config) { c.Postgres.URL = NewSecret("postgres:///tranship?host=/run/postgresql") },
+		"several servers": func(c *Config) { c.NATS.URL = NewSecret("nats://a:1, tls://b:2") },
+		"any port":        func(c *Config) { c.NATS.Listen, c.HTTP.Listen = "127.0.0.1:0", "localhost:0" },
+		"IPv6":            func(c *Config) { c.HTTP.Listen = "[::1]:8480" },
+		"public with keys and a certificate": func(c *Config) {
+			c.NATS.Listen, c.NATS.TLS = "0.0.0.0:4222", TLS{Certificate: "/c.pem", Key: "/k.pem"}
+		},
+		"keys elsewhere": func(c *Config) {
+			c.NATS.URL, c.NATS.Account, c.NATS.SigningKey = NewSecret("nats://a:1"), account, NewSecret("SA")
+			c.NATS.SystemCredentials, c.NATS.OperatorKey = "/s.creds", NewSecret("SO")
+		},
 		"public, not in use": func(c *Config) { c.NATS.Listen, c.NATS.URL = "0.0.0.0:4222", NewSecret("nats://a:1") },
 		"a name":             func(c *Config) { c.Agent.Name = "host-1" },
 	} {

@@ -43,7 +43,10 @@ func (h HTTP) checkURL() error {
 		return nil
 	}
 	u, err := url.Parse(h.URL)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.User != nil ||
+	if err != nil || u.User != nil { // what it holds may be a secret
+		return errors.New("not a URL such as https://tranship.example.org, which holds no credentials")
+	}
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" ||
 		strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
 		return fmt.Errorf("%q is not a URL such as https://tranship.example.org, without a path", h.URL)
 	}

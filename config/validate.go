@@ -25,9 +25,9 @@ func (c Config) Validate() error {
 		keyed("postgres.connections", between(c.Postgres.Connections, 2, 1000)),
 		keyed("postgres.timeout", within(c.Postgres.Timeout, time.Second, time.Hour)),
 		keyed("nats.url", natsURL(c.NATS.URL)),
-		keyed("nats.auth", oneOf(c.NATS.Auth, "keys", "open")),
+		c.NATS.validateAccess(),
 		keyed("nats.domain", work.CheckName("domain", c.NATS.Domain)),
-		keyed("nats.listen", c.natsListen()),
+		keyed("nats.listen", c.NATS.listen()),
 		keyed("nats.replicas", oneOf(strconv.Itoa(c.NATS.Replicas), "1", "3", "5")),
 		keyed("nats.ack_wait", within(c.NATS.AckWait, time.Second, time.Hour)),
 		keyed("nats.max_store", between(c.NATS.MaxStore, 1<<30, 1<<50)),
@@ -139,17 +139,6 @@ func (a Agent) metricsListen() error {
 		err = fmt.Errorf("%s is a public address, and an agent's metrics have neither TLS nor tokens: listen on 127.0.0.1 and have a collector on this machine pass them on", a.Metrics)
 	}
 	return err
-}
-
-func (c Config) natsListen() error {
-	loopback, err := isLoopback(c.NATS.Listen)
-	if err != nil {
-		return err
-	}
-	if !loopback && c.NATS.URL.IsZero() && c.NATS.Auth == "open" {
-		return fmt.Errorf("%s is a public address: set nats.auth to keys, so that only your agents can connect", c.NATS.Listen)
-	}
-	return nil
 }
 
 // isLoopback reports whether only this machine can reach a host:port. A name

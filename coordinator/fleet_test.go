@@ -55,7 +55,7 @@ type bundle struct {
 func setup(t testing.TB) *bundle {
 	t.Helper()
 	server, err := bus.StartServer(t.Context(), bus.ServerOptions{
-		Dir: t.TempDir(), Listen: "127.0.0.1:0", MaxStore: 4 << 30,
+		Dir: t.TempDir(), Listen: "127.0.0.1:0", Open: true, MaxStore: 4 << 30,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -137,10 +137,12 @@ func TestJoinRace(t *testing.T) {
 		}
 	}
 	hash := b.invite(time.Hour)
-	race(8, func(i int) error {
+	release := b.holdInvites(3)
+	race(3, func(i int) error {
 		_, err := b.Join(b.ctx(), hash, work.Joining{Agent: fmt.Sprint("a", i), Key: fmt.Sprint("U", i)})
 		return err
 	}, work.ErrNoToken)
+	release()
 	var hashes [][]byte
 	for range 8 {
 		hashes = append(hashes, b.invite(time.Hour))
@@ -152,6 +154,27 @@ func TestJoinRace(t *testing.T) {
 	if open, err := b.Invites(b.ctx()); err != nil || len(open) != 7 {
 		t.Errorf("%d invitations are left, %v, want 7", len(open), err)
 	}
+}
+
+// holdInvites keeps all invitations locked until n transactions wait for them.
+// What it returns waits for the end of that.
+func (b *bench) holdInvites(n int) (release func()) {
+	b.t.Helper()
+	tx, err := b.sql.BeginTx(b.ctx(), nil)
+	b.must(err)
+	_, err = tx.ExecContext(b.ctx(), `SELECT id FROM tranship.invites FOR UPDATE`)
+	b.must(err)
+	done := make(chan error, 1)
+	go func() {
+		const query = `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`
+		waiting := 0
+		var err error
+		for end := time.Now().Add(time.Minute); err == nil && waiting < n && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			err = b.sql.QueryRowContext(b.ctx(), query).Scan(&waiting)
+		}
+		done <- errors.Join(err, tx.Rollback())
+	}()
+	return func() { b.must(<-done) }
 }
 
 func TestRevokeAgent(t *testing.T) {

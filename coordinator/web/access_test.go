@@ -250,6 +250,9 @@ func TestRevokeRace(t *testing.T) {
 	revoked := make(chan struct{})
 	go func() {
 		defer close(revoked)
+		if got := one.status(t, "GET", "/v1/jobs", bearer(secret)...); got != http.StatusOK {
+			t.Errorf("before it is revoked the token is answered %d", got)
+		}
 		path := fmt.Sprintf("/v1/tokens/%d/revoke", id)
 		if got := one.status(t, "POST", path, bearer(admin)...); got != http.StatusOK {
 			t.Errorf("revoke: %d", got)

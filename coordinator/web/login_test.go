@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -165,6 +166,8 @@ func TestForgedForm(t *testing.T) {
 	}))
 	t.Cleanup(evil.Close)
 	ctx, cancel := chromedp.NewContext(browser)
+	t.Cleanup(cancel)
+	ctx, cancel = context.WithTimeout(ctx, browserTimeout)
 	t.Cleanup(cancel)
 	tb := &tab{t: t, ctx: ctx, base: g.base}
 	tb.visit("/login?next=%2Fjobs%2F7")

@@ -20,7 +20,8 @@
 // Operators meet these with the nats program:
 //
 //	TRANSHIP_WORK_<site>   work queue     tranship.work.<site>.<class>.<job>.<item>
-//	    hi norm lo         consumers      agents take here, urgent first
+//	    hi norm lo         consumers      agents take here, urgent first; those of
+//	                                      TRANSHIP_WORK_any, if it is there, at every site
 //	TRANSHIP_RESULTS       work queue     tranship.result.<site>.<agent>.<job>.<item>
 //	    ledger             consumer       coordinators take here
 //	TRANSHIP_DEAD          30 days        tranship.dead.>: unreadable messages and why
@@ -67,19 +68,45 @@
 //
 // Coordinators, which called Setup, make anew what they find missing: a
 // stream on Publish and Results, a consumer on AddSite, a bucket on writing to
-// it. Agents only wait and try again, and need no right to make anything. The
-// least an agent needs, with N its name, which is also its Options.Name:
-//
-//	publish    $JS.API.CONSUMER.MSG.NEXT.TRANSHIP_WORK_<site>.*
-//	           $JS.ACK.TRANSHIP_WORK_<site>.>   $JS.ACK.*.*.TRANSHIP_WORK_<site>.>
-//	           tranship.result.<site>.N.>   tranship.beat.<site>.N   tranship.dead.work.<site>.>
-//	           $JS.API.STREAM.INFO.KV_TRANSHIP_JOBS   $JS.FC.>
-//	           $JS.API.CONSUMER.CREATE.KV_TRANSHIP_JOBS.>   $JS.API.CONSUMER.DELETE.KV_TRANSHIP_JOBS.>
-//	subscribe  _INBOX_N.>   tranship.ctl.<site>.N.>   $SRV.>
-//	responses  allowed
+// it. Agents only wait and try again, and need no right to make anything.
 //
 // A lost connection is repaired for ever. Calls that can wait do so and say
 // nothing; the others return an error and may be repeated.
+//
+// # Who may do what
+//
+// A server that is not open lets in who has a JWT, signed with keys of the
+// fleet, and the key that the JWT is for. Agents make their keys themselves;
+// an Authority signs for them. It signs with a key that the servers bind to a
+// template of rights, so that no JWT of an agent can ask for more. The least an
+// agent needs, with N its name, which is also its Options.Name, and S its site
+// and also any:
+//
+//	publish    $JS.API.CONSUMER.MSG.NEXT.TRANSHIP_WORK_S.*
+//	           $JS.ACK.TRANSHIP_WORK_S.>   $JS.ACK.*.*.TRANSHIP_WORK_S.>
+//	           tranship.result.<site>.N.>   tranship.beat.<site>.N   tranship.dead.work.S.>
+//	           $JS.API.STREAM.INFO.KV_TRANSHIP_JOBS
+//	           $JS.API.CONSUMER.CREATE.KV_TRANSHIP_JOBS.>   $JS.API.CONSUMER.DELETE.KV_TRANSHIP_JOBS.>
+//	           $JS.FC.KV_TRANSHIP_JOBS.>   $JS.FC.*.*.KV_TRANSHIP_JOBS.>
+//	subscribe  _INBOX_N.>   tranship.ctl.<site>.N.>
+//	           $SRV.V   $SRV.V.agent   $SRV.V.agent.*   with V each of PING, INFO, STATS
+//	responses  allowed
+//
+// An embedded server keeps its keys in the folder keys beside its streams, and
+// writes admin.creds and viewer.creds for people at each start. Whom it shut
+// out it forgets with its process: the ledger knows, see Authority.Restore.
+// One that was open before kept its streams in another account. They stay on
+// the disk as they are, serve nobody, and may be removed by hand: the folder
+// jetstream/$G. The queue begins empty beside them and the ledger fills it.
+//
+// What the rights cannot keep an agent from: a server publishes an answer to
+// whatever subject the request names, and a consumer's messages to whatever
+// subject it is made for, with rights of its own. So an agent that has turned
+// against us can aim answers, and items of its own site, at any subject: also
+// at the server's API, by which it can delete or purge streams. It cannot say
+// what stands in them. Hence nothing of ours acts on a message that is not of
+// its subject or has nobody to answer to, and what is deleted so is made good
+// like any other loss of the queue. The remedy is to revoke that agent.
 //
 // # Concurrency
 //

@@ -57,7 +57,7 @@ func (e *examination) judge(what string, good bool, s work.CheckState, found, ad
 func (e *examination) connection(ctx context.Context) bool {
 	b := e.bus
 	if err := b.Healthy(ctx); err != nil {
-		e.add("answer", work.CheckFailing, err.Error(), "is the NATS server running, and are nats.url and the token right?")
+		e.add("answer", work.CheckFailing, err.Error(), "is the NATS server running, and are nats.url and the credentials right?")
 		return false
 	}
 	rtt, err := b.nc.RTT()

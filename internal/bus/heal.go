@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,8 @@ const (
 	// folderWait is more than a server takes between knowing a stream and having
 	// made its folder.
 	folderWait = 200 * time.Millisecond
+	// globalAccount is the one of a server that lets everybody in.
+	globalAccount = "$G"
 )
 
 var (
@@ -115,17 +118,33 @@ func (s *Server) Healthz() error {
 	if s.ns == nil {
 		return errRestarting
 	}
-	h := s.ns.Healthz(&server.HealthzOptions{})
-	if h.Status == "ok" {
+	says := s.ailing(s.ns.Healthz(&server.HealthzOptions{Details: true}))
+	switch {
+	case says == "":
 		return homeless(s.ns)
+	case strings.Contains(says, syscall.ENOSPC.Error()):
+		return fmt.Errorf("queue server: %w: %s", ErrFull, says)
 	}
-	if h.Error == "" {
-		h.Error = h.Status
+	return fmt.Errorf("queue server: %s", says)
+}
+
+// ailing returns what is wrong with the server, empty if nothing is. What lies
+// in its folder of accounts that it does not serve is not: that is of a time
+// when it let everybody in, or had other keys.
+func (s *Server) ailing(h *server.HealthStatus) string {
+	ours := globalAccount
+	if s.trust != nil {
+		ours = public(s.trust.keys.fleet)
 	}
-	if strings.Contains(h.Error, syscall.ENOSPC.Error()) {
-		return fmt.Errorf("queue server: %w: %s", ErrFull, h.Error)
+	for _, e := range h.Errors {
+		if e.Account == "" || e.Account == ours {
+			return e.Error
+		}
 	}
-	return fmt.Errorf("queue server: %s", h.Error)
+	if h.Status == "ok" || len(h.Errors) > 0 {
+		return ""
+	}
+	return cmp.Or(h.Error, h.Status)
 }
 
 // homeless returns an error if a stream has lost its folder, which the server

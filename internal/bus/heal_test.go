@@ -50,7 +50,7 @@ func TestLostFolder(t *testing.T) {
 	t.Parallel()
 	b, agent := newFleet(t, Options{})
 	report(t, agent, 1)
-	if err := os.RemoveAll(filepath.Join(b.opt.Server.dir, "jetstream", "$G", "streams", resultsStream)); err != nil {
+	if err := os.RemoveAll(filepath.Join(b.opt.Server.dir, "jetstream", globalAccount, "streams", resultsStream)); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Healthy(testContext(t)); !errors.Is(err, errHomeless) || !strings.Contains(err.Error(), resultsStream) {

@@ -178,6 +178,16 @@ func NewKey() (seed, publicKey string, err error) {
 	return string(text), public(pair), nil
 }
 
+// FormatCredentials returns the text of a .creds file for what an agent was
+// issued and the seed of its key.
+func FormatCredentials(token, seed string) ([]byte, error) {
+	text, err := jwt.FormatUserConfig(token, []byte(seed))
+	if err != nil {
+		return nil, fmt.Errorf("write credentials: %w", err)
+	}
+	return text, nil
+}
+
 // credentials returns the text of a .creds file of a user of the fleet's
 // account, or of the system account.
 func (k *keyring) credentials(name string, account, user nkeys.KeyPair, may jwt.Permissions, types ...string) ([]byte, error) {
@@ -189,7 +199,7 @@ func (k *keyring) credentials(name string, account, user nkeys.KeyPair, may jwt.
 	if err != nil {
 		return nil, err
 	}
-	return jwt.FormatUserConfig(token, seed)
+	return FormatCredentials(token, string(seed))
 }
 
 // writeSecret puts text into a file that only its owner can read. A crash

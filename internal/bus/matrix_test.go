@@ -366,6 +366,47 @@ func TestAimedAnswersAreIgnored(t *testing.T) {
 	<-ended
 }
 
+// What the server is made to do by an answer that is aimed at its own API, with
+// rights that the agent does not have, is made good like any other loss.
+func TestAimedDeletionIsHealed(t *testing.T) {
+	t.Parallel()
+	s, b := newKeyedFleet(t)
+	o, _ := identify(t, s.Authority(), s.URL(), "rogue", "fra", time.Time{})
+	rogue := connect(t, o)
+	o, _ = identify(t, s.Authority(), s.URL(), "honest", "Fra", time.Time{})
+	honest := connect(t, o)
+	for i, target := range []string{
+		"$JS.API.STREAM.DELETE.TRANSHIP_WORK_Fra", "$JS.API.CONSUMER.DELETE.TRANSHIP_WORK_Fra.norm",
+		"$JS.API.STREAM.DELETE.TRANSHIP_RESULTS", "$JS.API.CONSUMER.DELETE.TRANSHIP_RESULTS.ledger",
+		"$JS.API.STREAM.DELETE.KV_TRANSHIP_JOBS",
+	} {
+		m := &nats.Msg{Subject: "$JS.API.CONSUMER.MSG.NEXT.TRANSHIP_WORK_fra.norm", Reply: target, Data: []byte(`{"batch":1,"no_wait":true}`)}
+		if err := rogue.nc.PublishMsg(m); err != nil {
+			t.Fatal(err)
+		}
+		flush(t, rogue)
+		b.sawSite("Fra", time.Now().Add(-lookAgain)) // or it takes that long to be noticed
+		id := work.ItemID(i + 1)
+		eventually(t, "an item to pass after "+target, func() bool {
+			_ = b.Publish(testContext(t), itemsAt("Fra", int(id), 1))
+			d, err := honest.Take(testContext(t), "Fra", 1, 100*time.Millisecond)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ack(t, d...)
+			return len(d) == 1 && d[0].Item.ID == id
+		})
+		reported := make(chan error, 1)
+		go func() { reported <- honest.Report(testContext(t), "Fra", "honest", result(1, id)) }()
+		_, settle := results(t, b, 1)
+		settle()
+		if err := <-reported; err != nil {
+			t.Error(err)
+		}
+		set(t, b, 1, work.Running)
+	}
+}
+
 // aimConsumer has the server deliver the state of jobs to a subject, unless it
 // refuses to, as it does where that is a loop.
 func aimConsumer(t *testing.T, rogue *Bus, name, target string) {

@@ -46,8 +46,8 @@ func agentTemplate() jwt.UserPermissionLimits {
 	}
 	return jwt.UserPermissionLimits{
 		Permissions: jwt.Permissions{
-			Pub: jwt.Permission{Allow: publish},
-			Sub: jwt.Permission{Allow: subscribe},
+			Pub:  jwt.Permission{Allow: publish},
+			Sub:  jwt.Permission{Allow: subscribe},
 			Resp: &jwt.ResponsePermission{MaxMsgs: 5, Expires: time.Minute},
 		},
 		Limits: jwt.Limits{NatsLimits: jwt.NatsLimits{Subs: maxAgentSubs, Data: jwt.NoLimit, Payload: 1 << 20}},
@@ -71,7 +71,8 @@ func viewerPermissions() jwt.Permissions {
 	}
 	return jwt.Permissions{
 		Pub: jwt.Permission{Allow: publish},
-		// The inboxes of the nats program. Coordinators and agents have others.
-		Sub: jwt.Permission{Allow: jwt.StringList{"_INBOX.>", inboxPrefix + "viewer.>"}},
+		// The inboxes of the nats program, and of doctor. Coordinators and agents
+		// have others.
+		Sub: jwt.Permission{Allow: jwt.StringList{"_INBOX.>", inboxPrefix + "viewer.>", inboxPrefix + "doctor.>"}},
 	}
 }

@@ -146,5 +146,9 @@ func (s *Server) ViewerCredentials() string {
 	if s.trust == nil {
 		return ""
 	}
-	return filepath.Join(s.dir, viewerFile)
+	return ViewerCredentials(s.dir)
 }
+
+// ViewerCredentials returns where a server writes them that keeps its data in
+// dir.
+func ViewerCredentials(dir string) string { return filepath.Join(dir, viewerFile) }

@@ -9,35 +9,22 @@ import (
 	"strings"
 
 	"github.com/tranship/tranship/coordinator"
-	"github.com/tranship/tranship/internal/bus"
 )
 
 // admission returns how agents join the fleet of this hub.
-func (h *hub) admission() (coordinator.Admission, error) {
+func (h *hub) admission() coordinator.Admission {
 	a := coordinator.Admission{Directions: h.directions}
-	n := h.cfg.NATS
-	var authority *bus.Authority
-	var err error
 	switch {
-	case h.server != nil && n.Listen == "":
+	case h.server != nil && h.cfg.NATS.Listen == "":
 		a.Why = "NATS is reached by this process alone"
+	case h.authority != nil: // a nil pointer in the interface would not be nil
+		a.Authority = h.authority
 	case h.server != nil:
-		authority, a.Why = h.server.Authority(), "the embedded NATS server lets in whoever reaches it (nats.auth is open)"
-	case n.SigningKey.IsZero():
-		a.Why = "nats.signing_key is not set, which credentials for the servers at nats.url are signed with"
+		a.Why = "the embedded NATS server lets in whoever reaches it (nats.auth is open)"
 	default:
-		authority, err = bus.OpenAuthority(bus.AuthorityOptions{
-			Account: n.Account, SigningKey: n.SigningKey.Reveal(), URL: n.URL.Reveal(),
-			SystemCredentials: n.SystemCredentials, TLS: busTLS(n.TLS), Log: h.log,
-		})
+		a.Why = "nats.account and nats.signing_key are not set, which credentials for the servers at nats.url are signed with"
 	}
-	if err != nil {
-		return a, fail(ExitUsage, fmt.Errorf("nats.signing_key: %w", err), "tranship fleet keys makes the keys")
-	}
-	if authority != nil { // a nil pointer in the interface would not be nil
-		a.Authority = authority
-	}
-	return a, nil
+	return a
 }
 
 // directions says where agents find this hub.

@@ -147,7 +147,7 @@ func queueURL(n config.NATS) string {
 // that the queue's permissions go by.
 func agentBus(cfg config.Config, o bus.Options) bus.Options {
 	o.Name, o.Domain = cfg.Agent.Name, cfg.NATS.Domain
-	o.Credentials, o.TLS = cfg.NATS.Credentials, busTLS(cfg.NATS.TLS)
+	o.Credentials, o.TLS = cfg.NATS.Credentials, bus.TLS(cfg.NATS.TLS)
 	o.AckWait = time.Duration(cfg.NATS.AckWait)
 	return o
 }

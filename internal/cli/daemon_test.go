@@ -104,34 +104,39 @@ func TestDaemons(t *testing.T) {
 	t.Setenv("WATCHDOG_USEC", "300000")
 	t.Setenv("WATCHDOG_PID", fmt.Sprint(os.Getpid()))
 	address, metrics := freeAddress(t), freeAddress(t)
-	credentials := tree(t, map[string]string{"nats-token": "hunter2\n"})
+	data, credentials := t.TempDir(), t.TempDir()
 	conf := filepath.Join(tree(t, map[string]string{"tranship.yaml": fmt.Sprintf(`
 data: %s
 log: {format: json}
 nats: {listen: %s}
 http: {listen: "127.0.0.1:0"}
 agent: {name: a1, grace: 1s, metrics: %q}
-`, t.TempDir(), address, metrics)}), "tranship.yaml")
+`, data, address, metrics)}), "tranship.yaml")
 
 	coordinator, agent := newWorld(t).withDatabase(t), newWorld(t)
-	for _, w := range []*world{coordinator, agent} {
-		w.env["CREDENTIALS_DIRECTORY"] = credentials
-	}
+	coordinator.env["TRANSHIP_NATS_AUTH"] = "keys"
+	agent.env["CREDENTIALS_DIRECTORY"] = credentials
 	stopCoordinator := coordinator.background(t, "coordinator", "--config", conf)
 	up := hear(t, said, "READY=1")
 	if !strings.Contains(up, "STATUS=serving http://127.0.0.1:") {
 		t.Errorf("the coordinator said %q", up)
 	}
 
-	t.Run("wrong token", func(t *testing.T) {
+	t.Run("no credentials", func(t *testing.T) {
 		w := newWorld(t)
-		w.env["TRANSHIP_NATS_TOKEN"] = "hunter3"
 		w.wantStatus(t, ExitUnreachable, "agent", "--config", conf)
-		if got := w.stderr.String(); !strings.Contains(got, "nats.token") || strings.Contains(got, "hunter") {
+		if got := w.stderr.String(); !strings.Contains(got, "nats.credentials") {
 			t.Errorf("the error is %s", got)
 		}
 	})
 
+	creds, err := os.ReadFile(filepath.Join(data, "nats", "admin.creds"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(credentials, "nats-creds"), creds, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	stopAgent := agent.background(t, "agent", "--config", conf)
 	if got := hear(t, said, "READY=1"); !strings.Contains(got, "0 of 64 streams") {
 		t.Errorf("the agent said %q", got)
@@ -148,7 +153,7 @@ agent: {name: a1, grace: 1s, metrics: %q}
 		t.Errorf("the agent ended with %d\n%s", got, agent.stderr.String())
 	}
 	for _, w := range []*world{coordinator, agent} {
-		if !strings.HasPrefix(w.stderr.String(), `{"time":`) || strings.Contains(w.stderr.String(), "hunter2") {
+		if !strings.HasPrefix(w.stderr.String(), `{"time":`) || strings.Contains(w.stderr.String(), "SEED") || strings.Contains(w.stderr.String(), "SU") {
 			t.Errorf("the log is\n%s", w.stderr.String())
 		}
 	}

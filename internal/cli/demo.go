@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tranship/tranship/config"
+	"github.com/tranship/tranship/internal/bus"
 	"github.com/tranship/tranship/internal/work"
 )
 
@@ -129,7 +130,6 @@ func (d *demonstration) start(ctx context.Context) error {
 		cfg.Log.Level = "error" // an agent's death makes warnings
 	}
 	cfg.NATS.Listen = "127.0.0.1:0"
-	cfg.NATS.Auth = "open"
 	cfg.NATS.AckWait = config.Duration(demoAckWait)
 	d.hub, err = startHub(ctx, cfg, d.logger(cfg.Log), "demo")
 	if err != nil {
@@ -147,9 +147,15 @@ func (d *demonstration) start(ctx context.Context) error {
 func (d *demonstration) agentConfig() string { return filepath.Join(d.dir, "agent.yaml") }
 
 func (d *demonstration) startAgent(i int) error {
+	name := fmt.Sprintf("agent-%d", i+1)
+	creds, err := d.introduceAgent(name)
+	if err != nil {
+		return fmt.Errorf("start agent %d: %w", i+1, err)
+	}
 	c, err := startChild(d.stderr, []string{
 		config.FileVariable + "=" + d.agentConfig(),
-		"TRANSHIP_AGENT_NAME=" + fmt.Sprintf("agent-%d", i+1),
+		"TRANSHIP_AGENT_NAME=" + name,
+		"TRANSHIP_NATS_CREDENTIALS=" + creds,
 	}, "agent")
 	if err != nil {
 		return fmt.Errorf("start agent %d: %w", i+1, err)
@@ -157,6 +163,25 @@ func (d *demonstration) startAgent(i int) error {
 	d.agents[i] = c
 	d.say("agent-%d is process %d", i+1, c.pid())
 	return nil
+}
+
+// introduceAgent makes an agent known to the queue and returns the file with
+// what it proves that with.
+func (d *demonstration) introduceAgent(name string) (path string, err error) {
+	token, seed, err := d.hub.identify(name, work.DefaultSite)
+	if err != nil {
+		return "", err
+	}
+	signed, err := token()
+	if err != nil {
+		return "", err
+	}
+	text, err := bus.FormatCredentials(signed, seed)
+	if err != nil {
+		return "", err
+	}
+	path = filepath.Join(d.dir, name+".creds")
+	return path, os.WriteFile(path, text, 0o600)
 }
 
 // watch follows the job and kills the first agent when half of it is done.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -125,10 +126,14 @@ func (p *program) examineQueue(ctx context.Context, cfg config.Config) []work.Ch
 	short, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	n := cfg.NATS
-	b, err := bus.Connect(short, bus.Options{URL: queueURL(n), Name: "doctor", Credentials: n.Credentials, Domain: n.Domain})
+	creds := n.Credentials
+	if own := bus.ViewerCredentials(filepath.Join(cfg.Data, "nats")); creds == "" && n.URL.IsZero() && n.Auth == "keys" {
+		creds = own // of the coordinator on this machine
+	}
+	b, err := bus.Connect(short, bus.Options{URL: queueURL(n), Name: "doctor", Credentials: creds, TLS: bus.TLS(n.TLS), Domain: n.Domain})
 	if err != nil {
 		return []work.Check{{Part: "nats", What: "answer", State: work.CheckFailing, Found: oneLine(err),
-			Advice: "is the coordinator or the NATS server running, and are nats.url and the token right?"}}
+			Advice: "is the coordinator or the NATS server running, and are nats.url and the credentials right?"}}
 	}
 	defer b.Close()
 	return b.Examine(short)

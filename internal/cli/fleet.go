@@ -22,6 +22,7 @@ func (p *program) fleetCommand() *cobra.Command {
 		p.fleetJoinCommand(),
 		p.fleetDrainCommand(),
 		p.fleetRevokeCommand(),
+		p.fleetKeysCommand(),
 	)
 	return cmd
 }

@@ -35,10 +35,12 @@ const (
 // A hub is a coordinator with its ledger, its queue and its page, all that a
 // fleet has but agents.
 type hub struct {
-	cfg         config.Config
-	log         *slog.Logger
-	ledger      *ledger.Ledger
-	server      *bus.Server // nil if the queue is elsewhere
+	cfg    config.Config
+	log    *slog.Logger
+	ledger *ledger.Ledger
+	server *bus.Server // nil if the queue is elsewhere
+	// authority signs agents' credentials; nil: none are asked for, or others do.
+	authority   *bus.Authority
 	bus         *bus.Bus
 	postgres    *pgserver.Server // nil if the ledger is elsewhere
 	url         string           // of the ledger
@@ -84,13 +86,9 @@ func (h *hub) start(ctx context.Context, command string) error {
 	if err := h.openLedger(ctx); err != nil {
 		return err
 	}
-	admission, err := h.admission()
-	if err != nil {
-		return err
-	}
 	h.coordinator = coordinator.New(h.cfg.Coordinator, coordinator.Deps{
 		Ledger: h.ledger, Bus: h.bus, Log: h.log, Metrics: h.metrics, Version: buildVersion().Version, HTTP: h.cfg.HTTP,
-		Admission: admission,
+		Admission: h.admission(),
 	})
 	return h.ensureToken(ctx)
 }
@@ -127,14 +125,16 @@ func (h *hub) listen() error {
 func (h *hub) startQueue(ctx context.Context) error {
 	n := h.cfg.NATS
 	o := bus.Options{
-		URL: n.URL.Reveal(), Name: "coordinator", Credentials: n.Credentials,
-		TLS: busTLS(n.TLS), Domain: n.Domain, Replicas: n.Replicas, AckWait: time.Duration(n.AckWait), Log: h.log,
+		URL: n.URL.Reveal(), Name: "coordinator", Credentials: n.Credentials, TLS: bus.TLS(n.TLS),
+		Domain: n.Domain, Replicas: n.Replicas, AckWait: time.Duration(n.AckWait), Log: h.log,
 	}
 	if n.URL.IsZero() {
 		if err := h.startServer(ctx); err != nil {
 			return err
 		}
-		o.Server = h.server
+		o.Server, h.authority = h.server, h.server.Authority()
+	} else if err := h.openAuthority(); err != nil {
+		return err
 	}
 	b, err := connect(ctx, o)
 	if err != nil {
@@ -149,19 +149,38 @@ func (h *hub) startQueue(ctx context.Context) error {
 	return nil
 }
 
+// openAuthority readies what signs agents' credentials for servers elsewhere,
+// if the configuration has the keys.
+func (h *hub) openAuthority() (err error) {
+	n := h.cfg.NATS
+	if n.Account == "" {
+		return nil
+	}
+	h.authority, err = bus.OpenAuthority(bus.AuthorityOptions{
+		Account: n.Account, SigningKey: n.SigningKey.Reveal(), URL: n.URL.Reveal(),
+		SystemCredentials: n.SystemCredentials, OperatorKey: n.OperatorKey.Reveal(), TLS: bus.TLS(n.TLS), Log: h.log,
+	})
+	if err != nil {
+		return fail(ExitUsage, fmt.Errorf("keys of NATS: %w", err), "nats.account, nats.signing_key and nats.operator_key are what tranship fleet keys wrote")
+	}
+	return nil
+}
+
 func (h *hub) startServer(ctx context.Context) error {
 	n := h.cfg.NATS
 	dir := filepath.Join(h.cfg.Data, "nats")
 	if n.Listen == "" {
 		// Nobody but this process has anything of the queue in hand. What its
 		// predecessor had would wait for its time there, so the queue begins
-		// empty and the ledger fills it.
-		if err := os.RemoveAll(dir); err != nil {
+		// empty and the ledger fills it. The keys beside it are those of the
+		// fleet that runs on this folder at other times.
+		if err := os.RemoveAll(filepath.Join(dir, "jetstream")); err != nil {
 			return fmt.Errorf("empty the queue: %w", err)
 		}
 	}
 	s, err := bus.StartServer(ctx, bus.ServerOptions{
-		Dir: dir, Listen: n.Listen, Open: n.Auth == "open", TLS: busTLS(n.TLS), Domain: n.Domain, MaxStore: int64(n.MaxStore), Log: h.log,
+		Dir: dir, Listen: n.Listen, Open: n.Auth == "open", TLS: bus.TLS(n.TLS),
+		Domain: n.Domain, MaxStore: int64(n.MaxStore), Log: h.log,
 	})
 	if err != nil {
 		return fail(ExitFailed, fmt.Errorf("embedded NATS: %w", err), "TRANSHIP_NATS_LISTEN sets nats.listen, TRANSHIP_NATS_URL uses a server that runs already")
@@ -171,11 +190,6 @@ func (h *hub) startServer(ctx context.Context) error {
 	return nil
 }
 
-// busTLS returns the files of a configuration as the queue takes them.
-func busTLS(t config.TLS) bus.TLS {
-	return bus.TLS{Certificate: t.Certificate, Key: t.Key, CA: t.CA}
-}
-
 // connect connects to the queue and says what to look at if that fails.
 func connect(ctx context.Context, o bus.Options) (*bus.Bus, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
@@ -183,7 +197,7 @@ func connect(ctx context.Context, o bus.Options) (*bus.Bus, error) {
 	b, err := bus.Connect(ctx, o)
 	if err != nil {
 		return nil, fail(ExitUnreachable, fmt.Errorf("cannot reach NATS: %w", err),
-			"is the coordinator or the NATS server running, and are nats.url (TRANSHIP_NATS_URL) and the token right?")
+			"is the coordinator or the NATS server running, and are nats.url (TRANSHIP_NATS_URL) and the credentials right?")
 	}
 	return b, nil
 }
@@ -260,7 +274,7 @@ func (h *hub) address() string {
 }
 
 // startAgent returns an agent in this process, with a connection of its own.
-func (h *hub) startAgent(ctx context.Context, cfg config.Agent) (*agent.Agent, error) {
+func (h *hub) startAgent(ctx context.Context, cfg config.Agent) (_ *agent.Agent, err error) {
 	if cfg.Name == "" {
 		cfg.Name = hostName()
 	}
@@ -269,7 +283,11 @@ func (h *hub) startAgent(ctx context.Context, cfg config.Agent) (*agent.Agent, e
 	}
 	all := h.cfg
 	all.Agent = cfg
-	b, err := connect(ctx, agentBus(all, bus.Options{URL: h.cfg.NATS.URL.Reveal(), Server: h.server, Log: h.log}))
+	o := agentBus(all, bus.Options{URL: h.cfg.NATS.URL.Reveal(), Server: h.server, Log: h.log})
+	if o.JWT, o.Seed, err = h.identify(cfg.Name, cfg.Site); err != nil {
+		return nil, err
+	}
+	b, err := connect(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -278,6 +296,23 @@ func (h *hub) startAgent(ctx context.Context, cfg config.Agent) (*agent.Agent, e
 		Bus: b, Stores: drivers(cfg.Roots), Log: h.log, Metrics: h.metrics,
 		Version: buildVersion().Version,
 	})
+}
+
+// identify returns what an agent of this process proves who it is with: a key
+// that ends with the process, and a JWT for it. There is none where nobody asks.
+func (h *hub) identify(agent, site string) (token func() (string, error), seed string, err error) {
+	if h.authority == nil {
+		return nil, "", nil
+	}
+	seed, key, err := bus.NewKey()
+	if err != nil {
+		return nil, "", err
+	}
+	signed, err := h.authority.Issue(agent, site, key, time.Time{})
+	if err != nil {
+		return nil, "", fail(ExitUsage, err, "agent.name (TRANSHIP_AGENT_NAME) and agent.site (TRANSHIP_SITE) set them")
+	}
+	return func() (string, error) { return signed, nil }, seed, nil
 }
 
 // run does the coordinator's work, serves the page and runs agents, until ctx

@@ -98,7 +98,7 @@ func until(t *testing.T, what string, ok func() bool) {
 // coordinator is back, so is the agent. Revoked, it ends.
 func TestKeeper(t *testing.T) {
 	t.Parallel()
-	h := newHost(t, 3*time.Second)
+	h := newHost(t, 2*time.Second)
 	dir := h.join(t, "west-1")
 	k := keeperIn(t, dir)
 	if err := k.begin(t.Context()); err != nil {
@@ -136,6 +136,30 @@ func TestKeeper(t *testing.T) {
 	}
 	if err := keeperIn(t, dir).begin(t.Context()); status(err) != ExitDenied {
 		t.Errorf("an agent that was revoked begins with %v", err)
+	}
+}
+
+// TestKeeperIsShutOut: an agent whose credential is good for long learns from the
+// queue that it was revoked, and asks.
+func TestKeeperIsShutOut(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, 24*time.Hour)
+	k := keeperIn(t, h.join(t, "west-1"))
+	b, err := bus.Connect(t.Context(), k.options(config.Default()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	k.healthy = b.Healthy
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- k.run(ctx) }()
+	if _, err := h.client.RevokeAgent(t.Context(), "west", "west-1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; status(err) != ExitDenied {
+		t.Errorf("the keeper of an agent that was revoked ends with %v", err)
 	}
 }
 

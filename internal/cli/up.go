@@ -117,6 +117,12 @@ func (h *hub) natsLine() string {
 		return "in this process only; set nats.listen to reach it"
 	}
 	args = append(args, "--server", h.server.URL())
+	if creds := h.server.ViewerCredentials(); creds != "" {
+		args = append(args, "--creds", creds)
+	}
+	if ca := h.cfg.NATS.TLS.CA; ca != "" {
+		args = append(args, "--tlsca", ca)
+	}
 	return shellQuote(append(args, "stream", "ls")...)
 }
 
