@@ -337,7 +337,8 @@ func TestHandler(t *testing.T) {
 	})
 	for _, want := range []string{`tranship_coordinator_jobs_finished_total{state="succeeded"} 1`, "tranship_coordinator_items_published_total 2",
 		"tranship_coordinator_results_recorded_total 2", "tranship_coordinator_items_reconciled_total 0", `tranship_coordinator_items{state="ready"} 0`,
-		`tranship_coordinator_items{state="queued"} 0`, "tranship_coordinator_oldest_ready_seconds 0"} {
+		`tranship_coordinator_items{state="queued"} 0`, "tranship_coordinator_oldest_ready_seconds 0",
+		"tranship_coordinator_ledger_up 1", `tranship_site_agents{site="` + work.DefaultSite + `"} 1`} {
 		b.until("/metrics has "+want, func() bool {
 			_, metrics := get("/metrics")
 			return strings.Contains(metrics, want+"\n")

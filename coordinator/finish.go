@@ -72,6 +72,11 @@ func (c *Coordinator) sample(ctx context.Context) error {
 		return err
 	}
 	c.metrics.backlog(backlog)
+	loads, err := c.ledger.Loads(ctx, agentGone)
+	if err != nil {
+		return err
+	}
+	c.metrics.sites.show(loads)
 	uploads, err := c.ledger.Uploads(ctx)
 	if err != nil {
 		return err

@@ -19,7 +19,10 @@ type metrics struct {
 	finished   *prometheus.CounterVec // by state
 	items      *prometheus.GaugeVec   // by state
 	oldest     prometheus.Gauge
-	uploads    *prometheus.GaugeVec   // by state
+	uploads    *prometheus.GaugeVec // by state
+	sites      siteMetrics
+	ledgerUp   prometheus.Gauge
+	ledgerTime prometheus.Histogram
 	stalled    *prometheus.GaugeVec   // by cause
 	stalledFor *prometheus.GaugeVec   // by cause
 	deliveries *prometheus.CounterVec // by type and state
@@ -49,6 +52,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		Namespace: "tranship", Subsystem: "coordinator", Name: "uploads",
 		Help: "Uploads of big objects that are not closed at their target, by state; orphaned ones could not be aborted.",
 	}, []string{"state"})
+	m.sites = newSiteMetrics(r)
+	m.ledgerUp = prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: "tranship", Subsystem: "coordinator", Name: "ledger_up", Help: "1 while Postgres answers, else 0.",
+	})
+	m.ledgerTime = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Namespace: "tranship", Subsystem: "coordinator", Name: "ledger_seconds",
+		Help: "How long Postgres took to answer the smallest question, asked every second or so.", Buckets: prometheus.ExponentialBuckets(0.0005, 4, 9),
+	})
 	m.stalled = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: "tranship", Subsystem: "coordinator", Name: "stalled_jobs",
 		Help: "Running jobs of which something is due and nothing moves, by cause; busy ones only wait for their turn.",
@@ -71,7 +82,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		m.finished.WithLabelValues(string(s)) // so that it is there before the first
 	}
 	r.MustRegister(m.published, m.recorded, m.reconciled, m.finished, m.items, m.oldest, m.uploads,
-		m.stalled, m.stalledFor, m.deliveries)
+		m.stalled, m.stalledFor, m.deliveries, m.ledgerUp, m.ledgerTime)
 	return m
 }
 
@@ -85,6 +96,15 @@ func (m *metrics) backlog(b ledger.Backlog) {
 	m.items.WithLabelValues(string(work.Ready)).Set(float64(b.Ready))
 	m.items.WithLabelValues(string(work.Queued)).Set(float64(b.Queued))
 	m.oldest.Set(b.Oldest.Seconds())
+}
+
+// pinged shows whether the ledger answered, and how fast.
+func (m *metrics) pinged(err error, took time.Duration) {
+	m.ledgerUp.Set(0)
+	if err == nil {
+		m.ledgerUp.Set(1)
+		m.ledgerTime.Observe(took.Seconds())
+	}
 }
 
 // stalls shows which jobs stand still.

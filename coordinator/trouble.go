@@ -114,7 +114,9 @@ var errSilent = &web.Trouble{Of: "Postgres", Why: "does not answer in time", Err
 // coordinator: only a start puts that right.
 func (c *Coordinator) feelLedger(ctx context.Context) error {
 	for ; ctx.Err() == nil; sleep(ctx, pulseEvery) {
+		asked := time.Now()
 		err := c.pulse.feel(func() error { return c.ledger.Ping(ctx) })
+		c.metrics.pinged(err, time.Since(asked))
 		if errors.Is(err, work.ErrSetBack) {
 			return err
 		}

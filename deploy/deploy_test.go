@@ -2,52 +2,17 @@ package deploy
 
 import (
 	"bufio"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/tranship/tranship/config"
 )
-
-// build makes the product once, in a folder that TestMain removes.
-var build = sync.OnceValues(func() (path string, err error) {
-	if folder, err = os.MkdirTemp("", "tranship-deploy-"); err != nil {
-		return "", err
-	}
-	path = filepath.Join(folder, "tranship")
-	cmd := exec.Command("go", "build", "-o", path, "github.com/tranship/tranship")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the product: %w\n%s", err, out)
-	}
-	return path, nil
-})
-
-// folder is where build put the product; "" if it was not needed.
-var folder string
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if folder != "" {
-		_ = os.RemoveAll(folder) // only a temporary folder is left
-	}
-	os.Exit(code)
-}
-
-// program returns the path of the product.
-func program(t *testing.T) string {
-	t.Helper()
-	path, err := build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
 
 // units lists the service files.
 func units(t *testing.T) []string {
@@ -111,7 +76,7 @@ func TestUnitsGiveTimeToStop(t *testing.T) {
 		if err != nil || stop < grace+10*time.Second {
 			t.Errorf("%s: TimeoutStopSec=%s leaves no time beside a grace of %v", unit, set["TimeoutStopSec"], grace)
 		}
-		for name, want := range map[string]string{"Type": "notify", "WatchdogSec": "30", "KillMode": "mixed", "Restart": "always", "DynamicUser": "yes"} {
+		for name, want := range map[string]string{"Type": "notify", "WatchdogSec": "30", "KillMode": "mixed", "Restart": "always"} {
 			if set[name] != want {
 				t.Errorf("%s: %s=%s, want %s", unit, name, set[name], want)
 			}
@@ -122,19 +87,13 @@ func TestUnitsGiveTimeToStop(t *testing.T) {
 // Credentials of the units must be those that the configuration looks for.
 func TestUnitsNameRealCredentials(t *testing.T) {
 	t.Parallel()
-	example, err := os.ReadFile("../config/example.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	example := read(t, "../config/example.yaml")
 	for _, unit := range units(t) {
-		text, err := os.ReadFile(unit)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for line := range strings.Lines(string(text)) {
+		text := read(t, unit)
+		for line := range strings.Lines(text) {
 			if rest, ok := strings.CutPrefix(line, "LoadCredential="); ok {
 				name, _, _ := strings.Cut(rest, ":")
-				if !strings.Contains(string(example), "credential "+name+"]") {
+				if !strings.Contains(example, "credential "+name+"]") {
 					t.Errorf("%s loads credential %s, which no key takes", unit, name)
 				}
 			}
@@ -142,20 +101,48 @@ func TestUnitsNameRealCredentials(t *testing.T) {
 	}
 }
 
+// Each daemon runs as a user of its own that sysusers.conf makes, and finds its
+// data in the folder that the unit gives it.
+func TestUnitsHaveUsers(t *testing.T) {
+	t.Parallel()
+	made := read(t, "sysusers.conf")
+	seen := map[string]bool{}
+	for _, unit := range units(t) {
+		set := settings(t, unit)
+		home := "/var/lib/" + set["StateDirectory"]
+		if user := set["User"]; user == "" || seen[user] || !userLine(user, home).MatchString(made) {
+			t.Errorf("%s: sysusers.conf does not give it a user %q of its own at home in %s", unit, user, home)
+		}
+		seen[set["User"]] = true
+		text := read(t, unit)
+		if !strings.Contains(text, "\nEnvironment=TRANSHIP_DATA="+home+"\n") {
+			t.Errorf("%s does not tell the daemon that its data is in %s", unit, home)
+		}
+	}
+}
+
+// userLine matches the line of sysusers.d that makes a user.
+func userLine(user, home string) *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^u ` + user + ` +- +"[^"]+" +` + home + `$`)
+}
+
+// An agent that may not do anything, because it was revoked, is not started
+// again and again.
+func TestRevokedAgentStaysDown(t *testing.T) {
+	t.Parallel()
+	if got := settings(t, "tranship-agent.service")["RestartPreventExitStatus"]; got != "4" {
+		t.Errorf("RestartPreventExitStatus=%s, want the status of not allowed, 4", got)
+	}
+}
+
 func TestSystemdTakesTheUnits(t *testing.T) {
 	t.Parallel()
-	analyze, err := exec.LookPath("systemd-analyze")
-	if err != nil {
-		t.Skip("systemd-analyze is not installed")
-	}
+	need(t, "systemd-analyze")
 	dir := t.TempDir()
 	for _, unit := range units(t) {
-		text, err := os.ReadFile(unit)
-		if err != nil {
-			t.Fatal(err)
-		}
+		text := read(t, unit)
 		// verify wants the program to be there.
-		here := strings.Replace(string(text), "/usr/bin/tranship", program(t), 1)
+		here := strings.Replace(text, "/usr/bin/tranship", program(t), 1)
 		path := filepath.Join(dir, unit)
 		if err := os.WriteFile(path, []byte(here), 0o644); err != nil {
 			t.Fatal(err)
@@ -164,10 +151,27 @@ func TestSystemdTakesTheUnits(t *testing.T) {
 			{"verify", "--man=no", path},
 			{"security", "--offline=true", "--threshold=20", "--no-pager", path},
 		} {
-			out, err := exec.Command(analyze, args...).CombinedOutput()
+			out, err := exec.Command("systemd-analyze", args...).CombinedOutput()
 			if err != nil || (args[0] == "verify" && len(out) > 0) {
 				t.Errorf("systemd-analyze %s %s: %v\n%s", args[0], unit, err, out)
 			}
+		}
+	}
+}
+
+// The packages hold every page and example that the guide speaks of, so that its
+// links lead somewhere on a machine without the repository.
+func TestPackagedPagesAreWhole(t *testing.T) {
+	t.Parallel()
+	packages := read(t, "package/nfpm.yaml")
+	for _, m := range regexp.MustCompile(`\]\(([A-Za-z-]+(?:/[a-z-]+)?\.[a-z]+)(?:#([a-z-]+))?\)`).FindAllStringSubmatch(read(t, "README.md")+read(t, "RUNBOOK.md"), -1) {
+		page, section := m[1], m[2]
+		text := read(t, page)
+		if section != "" && !slices.Contains(headings(text), section) {
+			t.Errorf("%s has no section %s", page, section)
+		}
+		if !strings.HasSuffix(page, ".md") && !strings.Contains(packages, "src: deploy/"+page+"\n") {
+			t.Errorf("the packages do not hold %s", page)
 		}
 	}
 }

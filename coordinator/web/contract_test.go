@@ -259,6 +259,23 @@ func useEvidence(t *testing.T, b *bench) {
 	if err != nil || len(agents) != 5 || agents[0].Agent != "hub-2" {
 		t.Errorf("agents: %+v, %v", agents, err)
 	}
+	for _, one := range []struct {
+		site     string
+		perAgent int64
+		want     api.Autoscale
+	}{
+		{"hub", 0, api.Autoscale{Site: "hub", Desired: 3, PerAgent: 32, Ready: 60, Queued: 5, Bytes: 7 << 30, Oldest: 90, Agents: 2, Streams: 128, Rate: 5e6}},
+		{"hub", 13, api.Autoscale{Site: "hub", Desired: 5, PerAgent: 13, Ready: 60, Queued: 5, Bytes: 7 << 30, Oldest: 90, Agents: 2, Streams: 128, Rate: 5e6}},
+		{"idle", 0, api.Autoscale{Site: "idle", PerAgent: 32, Agents: 1, Streams: 64}},
+		{"", 0, api.Autoscale{Site: work.DefaultSite, PerAgent: 32}},
+	} {
+		if got, err := c.Autoscale(ctx, one.site, one.perAgent); err != nil || got != one.want {
+			t.Errorf("autoscale %q: %+v, %v; want %+v", one.site, got, err, one.want)
+		}
+	}
+	if _, err := c.Autoscale(ctx, "no.site", 0); err == nil {
+		t.Error("a site of that name can be asked for")
+	}
 	which := api.Retry{Fault: work.Unsupported, Prefix: "bad\x00key\xff", DryRun: true}
 	checkRequest(t, "Retry", which)
 	again, err := c.Retry(ctx, 7, which)

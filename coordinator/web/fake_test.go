@@ -190,6 +190,13 @@ func (f *fake) Agents(context.Context) ([]work.AgentRow, error) {
 	return slices.Clone(f.agents), f.broken
 }
 
+func (f *fake) Loads(context.Context, time.Duration) ([]work.SiteLoad, error) {
+	return []work.SiteLoad{
+		{Site: "hub", Ready: 60, Queued: 5, Bytes: 7 << 30, Oldest: 90 * time.Second, Agents: 2, Streams: 128, Rate: 5e6},
+		{Site: "idle", Agents: 1, Streams: 64},
+	}, f.broken
+}
+
 func (f *fake) CreateJob(_ context.Context, nj work.NewJob, idem work.Idempotency) (work.Job, bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

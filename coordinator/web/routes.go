@@ -56,6 +56,7 @@ func (s *site) apiRoutes() []route {
 		{"GET", "/v1/jobs/{id}/events", work.ScopeRead, s.listEvents},
 		{"GET", "/v1/search", work.ScopeRead, s.searchObjects},
 		{"GET", "/v1/agents", work.ScopeRead, s.listAgents},
+		{"GET", "/v1/autoscale", work.ScopeRead, s.autoscale},
 		{"POST", "/v1/agents/{site}/{agent}/drain", work.ScopeOperate, s.drainAgent},
 		{"POST", "/v1/agents/{site}/{agent}/revoke", work.ScopeAdmin, s.revokeAgent},
 		{"GET", "/v1/invites", work.ScopeAdmin, s.listInvites},

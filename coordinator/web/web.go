@@ -56,6 +56,9 @@ type History interface {
 // Fleet reads the agents.
 type Fleet interface {
 	Agents(ctx context.Context) ([]work.AgentRow, error)
+	// Loads returns how much there is to do at each site; agents that were not
+	// heard from within gone do not count.
+	Loads(ctx context.Context, gone time.Duration) ([]work.SiteLoad, error)
 }
 
 // A Ledger is everything the pages show; in production it is a *ledger.Ledger.

@@ -43,7 +43,7 @@ If it is interrupted, run it again: the same token answers the same key.`,
 	cmd.Flags().StringVar(&o.token, "token", "", "the invitation's token")
 	cmd.Flags().StringVar(&o.pin, "pin", "", "what the server's certificate must be of, as the invitation says")
 	cmd.Flags().StringVar(&o.name, "name", "", "name of the agent (default: agent.name, else the machine's name)")
-	cmd.Flags().StringVar(&o.data, "data", "", "the agent's data folder (default: data of the configuration)")
+	cmd.Flags().StringVar(&o.data, "data", "", "the agent's data folder (default: that of the installed unit, else data of the configuration)")
 	return cmd
 }
 
@@ -89,6 +89,8 @@ func (p *program) dataHint(o joinOrder) string {
 	switch {
 	case o.file != "":
 		return " --config " + o.file
+	case o.data == unitFolder:
+		return ""
 	case o.data != config.Default().Data && o.data != p.env("TRANSHIP_DATA") && p.env(config.FileVariable) == "":
 		return " with TRANSHIP_DATA=" + o.data
 	}
@@ -121,12 +123,24 @@ func (p *program) joinSettings(o *joinOrder) (config.Config, error) {
 		}
 	}
 	if o.data == "" {
-		o.data = cfg.Data
+		o.data = agentFolder(cfg.Data)
 	}
 	if o.data, err = filepath.Abs(o.data); err != nil {
 		return cfg, usage("name a folder with --data", "data folder: %w", err)
 	}
 	return cfg, nil
+}
+
+// unitFolder is the data folder of the agent that the packages' unit runs.
+const unitFolder = "/var/lib/tranship-agent"
+
+// agentFolder returns the data folder that an agent of this machine will have:
+// the configured one, unless nothing was configured and a package has made one.
+func agentFolder(configured string) string {
+	if info, err := os.Stat(unitFolder); configured == config.Default().Data && err == nil && info.IsDir() {
+		return unitFolder
+	}
+	return configured
 }
 
 // begunIdentity returns the identity that joining begins with: one with a new

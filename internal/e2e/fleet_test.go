@@ -107,11 +107,11 @@ func (f *fleet) openPostgres() error {
 // startCoordinator starts a coordinator and waits until it is ready. Its waits
 // are short: what was lost, or held by one that is gone, is handed out again
 // within seconds.
-func (f *fleet) startCoordinator(t testing.TB, name, nats string) (d *daemon, api string) {
+func (f *fleet) startCoordinator(t testing.TB, name, nats string, env ...string) (d *daemon, api string) {
 	t.Helper()
 	page := freeAddress(t)
 	conf := f.writeConfig(t, name, nats, page)
-	d = f.start(t, name, []string{"TRANSHIP_DATABASE_URL=" + f.ledger}, "coordinator", "--config", conf)
+	d = f.start(t, name, append(env, "TRANSHIP_DATABASE_URL="+f.ledger), "coordinator", "--config", conf)
 	api = "http://" + page
 	eventually(t, name+" to be ready", time.Minute, func() bool { return ready(api) })
 	return d, api

@@ -36,6 +36,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if path := os.Getenv(natsVariable); path != "" {
+		if err := natsMain(path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	flag.Parse()
 	dir, err := os.MkdirTemp("", "tranship-e2e-")
 	if err != nil {
