@@ -138,10 +138,10 @@ agent: {name: a1, grace: 1s, metrics: %q}
 		t.Fatal(err)
 	}
 	stopAgent := agent.background(t, "agent", "--config", conf)
-	if got := hear(t, said, "READY=1"); !strings.Contains(got, "0 of 64 streams") {
+	if got := hear(t, said, "READY=1"); !strings.Contains(got, "0 of 8 streams") {
 		t.Errorf("the agent said %q", got)
 	}
-	if got := fetch(t, "http://"+metrics+"/metrics"); !strings.Contains(got, `tranship_agent_streams_limit{agent="a1"} 64`) {
+	if got := fetch(t, "http://"+metrics+"/metrics"); !strings.Contains(got, `tranship_agent_streams_limit{agent="a1"} 8`) {
 		t.Errorf("the agent's metrics are\n%s", got)
 	}
 	if got := stopCoordinator(); got != ExitOK {

@@ -53,7 +53,7 @@ func TestUpWithKeys(t *testing.T) {
 	user := newWorld(t)
 	user.env["TRANSHIP_SERVER"] = line(server.stdout.String(), "page")
 	src, dst := tree(t, some(5)), t.TempDir()
-	user.wantStatus(t, ExitOK, "copy", "--wait", "--site", "Fra", src, dst)
+	user.wantStatus(t, ExitOK, "copy", "--wait", "--at", "Fra", src, dst)
 
 	user.stdout = safeBuffer{}
 	user.env["TRANSHIP_NATS_LISTEN"] = strings.TrimPrefix(given["--server"], "nats://")

@@ -156,7 +156,7 @@ func TestWrongWorld(t *testing.T) {
 		{"no configuration", nil, []string{"agent", "--config", "/no/such.yaml"}, ExitUsage, []string{"/no/such.yaml"}},
 		{"configuration by the environment", map[string]string{"TRANSHIP_CONFIG": "/no/such.yaml"}, []string{"agent"}, ExitUsage,
 			[]string{"/no/such.yaml"}},
-		{"value out of range", nil, []string{"agent", "--config", conf("agent: {streams: 0}\n")}, ExitUsage, []string{"agent.streams"}},
+		{"value out of range", nil, []string{"agent", "--config", conf("agent: {streams: -1}\n")}, ExitUsage, []string{"agent.streams"}},
 		{"public page", map[string]string{"TRANSHIP_HTTP_LISTEN": "0.0.0.0:0"}, []string{"coordinator"}, ExitUsage,
 			[]string{"http.listen", "0.0.0.0", "http.open", "127.0.0.1"}},
 		{"public page without TLS", map[string]string{"TRANSHIP_HTTP_LISTEN": "0.0.0.0:0", "TRANSHIP_HTTP_OPEN": "false"}, []string{"coordinator"}, ExitUsage,
