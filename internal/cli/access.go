@@ -1,10 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -24,15 +24,18 @@ const (
 	caVariable        = "TRANSHIP_CA"
 )
 
-// token returns what is shown to the server: the environment's token, or that of
-// a coordinator that runs here where it is asked at the default address. Empty:
-// none is known.
-func (p *program) token(base *url.URL) (string, error) {
-	token := p.env(tokenVariable)
-	if path := p.env(tokenFileVariable); token == "" && path != "" {
+// token returns what is shown to the server: the token in its context's file,
+// if it names one, the environment's, or that of a coordinator that runs here
+// where it is asked at the default address. Empty: none is known.
+func (p *program) token(base *url.URL, file string) (string, error) {
+	whose, token := "its context", ""
+	if file == "" {
+		whose, token, file = tokenFileVariable, p.env(tokenVariable), p.env(tokenFileVariable)
+	}
+	if token == "" && file != "" {
 		var err error
-		if token, err = readSecret(path); err != nil {
-			return "", usage("it must be a file that holds a token alone", "%s: %w", tokenFileVariable, err)
+		if token, err = readSecret(file); err != nil {
+			return "", usage("it must be a file that holds a token alone", "%s: %w", whose, err)
 		}
 	}
 	if token == "" && strings.TrimRight(base.String(), "/") == defaultServer {
@@ -71,11 +74,12 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// httpClient returns a client that trusts whom the environment says. It follows
-// no redirect: the API has none, and a token must not go elsewhere.
-func (p *program) httpClient() (*http.Client, error) {
+// httpClient returns a client that trusts whom the file ca, or else the
+// environment, says. It follows no redirect: the API has none, and a token must
+// not go elsewhere.
+func (p *program) httpClient(ca string) (*http.Client, error) {
 	c := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	path := p.env(caVariable)
+	path := cmp.Or(ca, p.env(caVariable))
 	if path == "" {
 		return c, nil
 	}
@@ -85,7 +89,7 @@ func (p *program) httpClient() (*http.Client, error) {
 		err = errors.New("it holds no certificate in PEM")
 	}
 	if err != nil {
-		return nil, usage("it must be a file in PEM of whom the server's certificate comes from", "%s: %w", caVariable, fmt.Errorf("%s: %w", path, err))
+		return nil, usage("it must be a file in PEM of whom the server's certificate comes from", "%s: %w", path, err)
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}

@@ -227,7 +227,7 @@ func TestTokenGoesWhereItMay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return p.token(u)
+		return p.token(u, "")
 	}
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		t.Fatal(err)

@@ -1,11 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"iter"
 	"net/http"
-	"net/url"
 	"os/user"
 	"strconv"
 	"time"
@@ -24,32 +24,30 @@ const defaultServer = "http://127.0.0.1:8480"
 
 // serverFlag adds --server to a command.
 func serverFlag(cmd *cobra.Command, server *string) {
-	cmd.Flags().StringVar(server, "server", "", "address of the coordinator (default: $"+serverVariable+", else "+defaultServer+")")
+	cmd.Flags().StringVar(server, "server", "", "address or context of the coordinator (default: $"+serverVariable+", the context in use, else "+defaultServer+")")
 }
 
 // client returns a client of the server that the flag, the environment or the
 // default names.
 func (p *program) client(flag string) (*api.Client, error) {
-	base := flag
-	if base == "" {
-		base = p.env(serverVariable)
-	}
-	if base == "" {
-		base = defaultServer
-	}
-	u, err := url.Parse(base)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return nil, usage("write for example "+defaultServer, "server %q is not the URL of a coordinator", base)
-	}
-	token, err := p.token(u)
+	e, err := p.chosen(flag)
 	if err != nil {
 		return nil, err
 	}
-	hc, err := p.httpClient()
+	e.Server = cmp.Or(e.Server, defaultServer)
+	u, err := e.address()
 	if err != nil {
 		return nil, err
 	}
-	c := api.NewClient(base, hc, token)
+	token, err := p.token(u, e.Token)
+	if err != nil {
+		return nil, err
+	}
+	hc, err := p.httpClient(e.CA)
+	if err != nil {
+		return nil, err
+	}
+	c := api.NewClient(e.Server, hc, token)
 	c.Who = who()
 	return c, nil
 }

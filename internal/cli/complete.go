@@ -40,6 +40,9 @@ func (p *program) completed(root *cobra.Command) *cobra.Command {
 				_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(choices, cobra.ShellCompDirectiveNoFileComp))
 			}
 		}
+		if cmd.Flags().Lookup("server") != nil {
+			_ = cmd.RegisterFlagCompletionFunc("server", p.completeContexts) // as above
+		}
 		switch {
 		case cmd.ValidArgsFunction != nil:
 		case strings.Contains(cmd.Use, " JOB"):

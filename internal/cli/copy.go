@@ -74,21 +74,20 @@ are larger than the target takes, or because they cannot be read.`,
 			if err := o.read(args); err != nil {
 				return err
 			}
-			server := o.server
-			if server == "" {
-				server = p.env(serverVariable)
-			}
+			there, err := p.chosen(o.server)
 			switch {
+			case err != nil:
+				return err
 			case o.dryRun:
 				return p.copyDryRun(cmd.Context(), o)
-			case server != "":
-				return p.copyThere(cmd.Context(), o, server)
+			case there.Server != "":
+				return p.copyThere(cmd.Context(), o, o.server)
 			}
 			return p.copyHere(cmd.Context(), o)
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.server, "server", "", "hand the job to this coordinator (default: $"+serverVariable+", else it runs here)")
+	f.StringVar(&o.server, "server", "", "hand the job to this coordinator, an address or a context (default: $"+serverVariable+", else the context in use, else it runs here)")
 	dataFlag(cmd, &o.data)
 	formatFlag(cmd, &o.out)
 	f.StringVar(&o.verify, "verify", string(def.Verify), "proof that a copy needs: size, etag, checksum or readback (which reads the target again)")

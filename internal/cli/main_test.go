@@ -50,6 +50,7 @@ func (b *safeBuffer) String() string {
 // A world is a program with an environment of its own.
 type world struct {
 	env            map[string]string
+	stdin          string
 	stdout, stderr safeBuffer
 }
 
@@ -73,7 +74,7 @@ func (w *world) withDatabase(t *testing.T) *world {
 // run runs a command and returns its exit status.
 func (w *world) run(ctx context.Context, args ...string) int {
 	p := &program{
-		stdin: strings.NewReader(""), stdout: &w.stdout, stderr: newConsole(&w.stderr),
+		stdin: strings.NewReader(w.stdin), stdout: &w.stdout, stderr: newConsole(&w.stderr),
 		lookup: func(name string) (string, bool) { v, ok := w.env[name]; return v, ok },
 	}
 	return p.run(ctx, args)

@@ -96,7 +96,7 @@ func TestWrongWords(t *testing.T) {
 		{"a third argument", []string{"job", "attempts", "7", "a", "b"}, ExitUsage,
 			"tranship: tranship job attempts: \"b\" is one argument too many\n  usage: tranship job attempts JOB [KEY] [flags]\n"},
 		{"not a server", []string{"job", "ls", "--server", "localhost:8480"}, ExitUsage,
-			"tranship: server \"localhost:8480\" is not the URL of a coordinator\n  write for example http://127.0.0.1:8480\n"},
+			"tranship: server \"localhost:8480\" is neither the URL nor the name of a coordinator\n  tranship context ls lists those that have a name; else write for example http://127.0.0.1:8480\n"},
 		{"no name of a token", []string{"token", "create"}, ExitUsage,
 			"tranship: tranship token create: NAME is missing\n  usage: tranship token create NAME [flags]\n"},
 		{"not a scope", []string{"token", "create", "ci", "--scope", "root"}, ExitUsage,
