@@ -83,8 +83,7 @@ func TestLimits(t *testing.T) {
 // A sharing is a ledger whose limit is divided.
 type sharing struct {
 	*bench
-	limit  work.LimitID
-	stamps int
+	limit work.LimitID
 }
 
 func share(t *testing.T) *sharing {

@@ -23,9 +23,7 @@ for shell in bash zsh fish; do
   "$stage/here" completion "$shell" >"$stage/completion.$shell"
 done
 
-# A version without a manual takes the word for a wrong command line: status 2.
-"$stage/here" man "$stage/man" 2>/dev/null || [ $? = 2 ]
-mkdir -p "$stage/man"
+"$stage/here" man "$stage/man"
 find "$stage/man" -type f -exec gzip -9n {} +
 
 mkdir -p "$out"
