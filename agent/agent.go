@@ -176,7 +176,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		abandon(errStopping)
 	})()
 
-	a.log.InfoContext(ctx, "agent started", "site", a.cfg.Site, "streams", a.cfg.Streams, "version", a.version)
+	a.log.InfoContext(ctx, "agent started", "site", a.cfg.Site, "most_streams", a.cfg.Streams, "version", a.version)
 	var background, foreground sync.WaitGroup
 	present, leave := context.WithCancel(context.WithoutCancel(ctx))
 	background.Go(func() { a.grace(ctx, present, func() { abandon(errStopping) }) })

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tranship/tranship/config"
 	"github.com/tranship/tranship/internal/work"
 )
 
@@ -347,5 +348,18 @@ func TestBodyWithoutShareGoesBack(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A job that names a store otherwise than the limit does is bound all the same.
+func TestShareBoundsStoreByAnyName(t *testing.T) {
+	t.Parallel()
+	l := newLimited(t)
+	h := l.f.holder()
+	h.item.Source, h.item.Target = "test://src/", "store://there/below/"
+	h.pair.src, h.pair.dst = &end{}, &end{place: config.Place{URL: "test://dst/photos/below/"}}
+	l.told(storeShare(1<<20, 0))
+	if b := h.bounds(); len(b.dst) != 1 || len(b.src) != 0 {
+		t.Errorf("of %s, which is %s, %d limits are kept, and %d at the source", h.item.Target, h.pair.dst.place.URL, len(b.dst), len(b.src))
 	}
 }

@@ -30,10 +30,10 @@ func (h *held) bounds() *bounds {
 	for _, a := range l.shares {
 		switch a.Scope {
 		case work.LimitStore:
-			if work.ConcernsStore(a.Name, h.item.Source) {
+			if h.pair.src.concerned(a.Name, h.item.Source) {
 				b.src = append(b.src, a)
 			}
-			if work.ConcernsStore(a.Name, h.item.Target) {
+			if h.pair.dst.concerned(a.Name, h.item.Target) {
 				b.dst = append(b.dst, a)
 			}
 		case work.LimitSite:
@@ -48,6 +48,13 @@ func (h *held) bounds() *bounds {
 	}
 	h.bound.Store(b)
 	return b
+}
+
+// concerned reports whether a limit of stores by this name is about the end,
+// as jobs name it or as what that comes to. Of an end that is not open only its
+// URL is known.
+func (e *end) concerned(limit, url string) bool {
+	return work.ConcernsStore(limit, url) || e != nil && e.place.URL != "" && work.ConcernsStore(limit, e.place.URL)
 }
 
 // A side is where bytes pass: they count for each store that they leave or

@@ -129,7 +129,9 @@ func (l *Limit) Check() error {
 		if err != nil || u.Scheme == "" || u.Host == "" && u.Path == "" || u.User != nil || u.Fragment != "" {
 			return fmt.Errorf("name %q: give a store's URL, or how it begins, such as s3://bucket", l.Name)
 		}
-		l.Name = strings.TrimSuffix(l.Name, "/")
+		if u.Host != "" || strings.Trim(u.Path, "/") != "" { // file:/// are all files
+			l.Name = strings.TrimSuffix(l.Name, "/")
+		}
 	case LimitSite:
 		if err := CheckSite(l.Name); err != nil {
 			return err
@@ -192,12 +194,17 @@ func ConcernsStore(name, store string) bool {
 	return true
 }
 
-// Concerns reports whether the limit bounds what agents of a site do for a job
-// from source to target. The site AnySite stands for every site.
+// Concerns reports whether the limit may bound what agents of a site do for a
+// job from source to target. The site AnySite stands for every site. What a
+// store of the agents' configuration comes to, they know alone.
 func (l *Limit) Concerns(job JobID, source, target, site string) bool {
 	switch l.Scope {
 	case LimitStore:
-		return ConcernsStore(l.Name, source) || ConcernsStore(l.Name, target)
+		for _, store := range []string{source, target} {
+			if ConcernsStore(l.Name, store) || strings.HasPrefix(store, StoreScheme+"://") && !strings.HasPrefix(l.Name, StoreScheme+"://") {
+				return true
+			}
+		}
 	case LimitSite:
 		return site == AnySite || l.Name == site
 	case LimitJob:

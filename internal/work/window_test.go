@@ -128,3 +128,38 @@ func TestConcernsStore(t *testing.T) {
 		}
 	}
 }
+
+// A name that was checked once is checked again wherever it is kept.
+func TestLimitCheckKeepsItsName(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"s3://photos/": "s3://photos", "file:///": "file:///", "file:///srv/": "file:///srv", "store://old/": "store://old",
+	} {
+		l := Limit{Scope: LimitStore, Name: name, Rate: Rate{Bytes: 1 << 20}}
+		for range 2 {
+			if err := l.Check(); err != nil || l.Name != want {
+				t.Errorf("Check() of %s = %v and makes it %s, want %s", name, err, l.Name, want)
+			}
+		}
+	}
+}
+
+// What a named store comes to the agents know alone: a limit of any bucket may
+// be about it.
+func TestLimitConcernsNamedStores(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, source string
+		want         bool
+	}{
+		{"s3://photos", "store://old/2020", true},
+		{"store://old", "store://old/2020", true},
+		{"store://new", "store://old/2020", false},
+		{"s3://photos", "s3://other", false},
+	} {
+		l := Limit{Scope: LimitStore, Name: tt.name}
+		if got := l.Concerns(1, tt.source, "file:///x", "s"); got != tt.want {
+			t.Errorf("a limit of %s concerns a job from %s: %v, want %v", tt.name, tt.source, got, tt.want)
+		}
+	}
+}
