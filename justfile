@@ -34,6 +34,10 @@ bench:
     TRANSHIP_LONG=1 go test -run '^$' -bench Rclone -benchtime 1x -timeout 30m ./internal/e2e/
     go test -run '^$' -bench ControlPlane -benchtime 200000x ./coordinator/
 
+# deb and rpm packages in dist/
+package version:
+    deploy/package/build.sh {{version}}
+
 # a static binary in dist/
 build:
     CGO_ENABLED=0 go build -trimpath -o dist/tranship .
