@@ -94,11 +94,14 @@ func succeeded(r work.Result) bool {
 }
 
 // open returns the item that a result is about, or nil if the result changes
-// nothing: a repeat, a late one, a stale failure.
+// nothing: a repeat, a late one, a stale failure, or one from an agent of a site
+// that the item was never handed out at.
 func (b *batch) open(r work.Result) *openItem {
 	row := b.rows[r.Item]
 	switch {
 	case row == nil, row.Job != r.Job:
+		return nil
+	case r.Site != "" && r.Site != row.Site && row.Site != work.AnySite:
 		return nil
 	case row.State != work.Ready && row.State != work.Queued:
 		return nil

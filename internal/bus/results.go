@@ -93,7 +93,7 @@ func (b *Bus) Results(ctx context.Context, limit int, wait time.Duration) (resul
 
 // readResult reads a message of the results stream.
 func readResult(m *nats.Msg) (work.Result, error) {
-	_, agent, job, item, err := work.SplitResultSubject(m.Subject)
+	site, agent, job, item, err := work.SplitResultSubject(m.Subject)
 	if err != nil {
 		return work.Result{}, err
 	}
@@ -104,7 +104,7 @@ func readResult(m *nats.Msg) (work.Result, error) {
 	if r.Job != job || r.Item != item {
 		return work.Result{}, fmt.Errorf("it is of item %d of job %d, not that of its subject", r.Item, r.Job)
 	}
-	r.Agent = agent
+	r.Agent, r.Site = agent, site
 	return r, nil
 }
 

@@ -29,6 +29,7 @@ type Result struct {
 	Kind     Kind            `json:"kind"`
 	Epoch    int             `json:"epoch"` // of the item as the agent received it
 	Agent    string          `json:"agent"` // set by the receiver from the subject
+	Site     string          `json:"-"`     // where the agent stands, as the subject says, which the queue vouches for; empty: not known
 	Outcomes []ObjectOutcome `json:"outcomes,omitempty"`
 	Page     *Page           `json:"page,omitempty"`
 	Report   *Report         `json:"report,omitempty"` // of a scan that begins at the first key: on its first page
