@@ -72,6 +72,7 @@ type Agent struct {
 	mu     sync.Mutex
 	held   map[work.ItemID]*held
 	states map[work.JobID]work.JobState // of jobs that are not simply running
+	runs   map[work.JobID]bool          // jobs that are known to run
 }
 
 // Why things in hand are put down.
@@ -108,9 +109,7 @@ func New(cfg config.Agent, d Deps) (*Agent, error) {
 		return nil, fmt.Errorf("agent %s: %d streams and %v of memory: it needs at least one, or 0 to find out, and 1MiB", cfg.Name, cfg.Streams, cfg.Memory)
 	}
 	ways := newLanes(cfg.Streams, int64(cfg.Memory))
-	if cfg.Streams == 0 {
-		cfg.Streams = ways.most
-	}
+	cfg.Streams = ways.most
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)
 	}
@@ -119,7 +118,7 @@ func New(cfg config.Agent, d Deps) (*Agent, error) {
 		host: host, ackWait: d.Bus.AckWait, wait: waitLimit, rest: restLimit, started: time.Now(),
 		stores:  &stores{opener: Opener{Drivers: d.Stores, Known: d.Known}, lanes: ways, open: map[string]*end{}},
 		lanes:   ways,
-		carrier: &carrier{sizes: usualSizes, budget: newBudget(int64(cfg.Memory)), streams: semaphore.NewWeighted(int64(cfg.Streams))},
+		carrier: &carrier{sizes: usualSizes, budget: newBudget(int64(cfg.Memory)), streams: semaphore.NewWeighted(int64(ways.pool()))},
 		scans:   semaphore.NewWeighted(int64(max(1, cfg.Streams/scansPerStreams))),
 		tasks:   make(chan task),
 		idle:    make(chan struct{}),
@@ -130,12 +129,13 @@ func New(cfg config.Agent, d Deps) (*Agent, error) {
 		settles: &errgroup.Group{},
 		held:    map[work.ItemID]*held{},
 		states:  map[work.JobID]work.JobState{},
+		runs:    map[work.JobID]bool{},
 	}
 	a.carrier.lounge = &lounge{seats: int64(cfg.Streams / 2)}
 	a.limits = newLimits(cfg.Site, a.carrier.lounge)
 	a.moving.Store(&[]work.JobID{})
 	a.settles.SetLimit(settlesAtOnce)
-	for range cfg.Streams {
+	for range ways.pool() {
 		a.flights = append(a.flights, &flight{total: &a.bytes})
 	}
 	a.draining, a.drain = context.WithCancel(context.Background())
@@ -250,6 +250,9 @@ func (a *Agent) watchJobs(ctx context.Context) {
 func (a *Agent) control(job work.JobID, c work.JobControl) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if delete(a.runs, job); c.State == work.Running {
+		a.runs[job] = true
+	}
 	if c.State == "" || c.State == work.Running {
 		delete(a.states, job)
 	} else {

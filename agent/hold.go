@@ -16,9 +16,9 @@ import (
 const (
 	// pauseGrace is how long objects of a paused job may take to finish.
 	pauseGrace = 700 * time.Millisecond
-	// restLimit is how long an item rests of a job that seems to be over, or of
-	// which a store refuses to be asked, before it is offered again, give or take
-	// half.
+	// restLimit is how long an item rests of a job that seems to be over, of which
+	// a store refuses to be asked, or for which there is no room between its
+	// stores, before it is offered again, give or take half.
 	restLimit = 8 * time.Second
 )
 
@@ -215,7 +215,7 @@ func (h *held) close(d *bus.Delivery) (how string, err error) {
 	}
 	how = "returned"
 	var delay time.Duration
-	if errors.Is(why, errPaused) || errors.Is(why, errOver) || errors.Is(why, errRefused) {
+	if errors.Is(why, errPaused) || errors.Is(why, errOver) || errors.Is(why, errRefused) || errors.Is(why, errCrowded) {
 		how, delay = "paused", h.pair.closedFor()+h.agent.rest/2+rand.N(h.agent.rest)
 	}
 	return how, errors.Join(err, h.giveBack(d, why, delay))

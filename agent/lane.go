@@ -16,17 +16,17 @@ import (
 type lane struct {
 	source, target *bucket
 
-	worth atomic.Int64  // moved, of all time: see objectWorth
-	bytes atomic.Int64  // moved, of all time
-	freed chan struct{} // says that a stream has left; holds one
+	worth atomic.Int64 // moved, of all time: see objectWorth
+	bytes atomic.Int64 // moved, of all time
+	of    *lanes
 
-	mu    sync.Mutex // guards the rest, for who is not the tuning loop
+	mu    sync.Mutex // guards the next four
 	limit int
 	used  int
 	met   bool // the limit was, since it was looked last
 	shown work.Tuning
 
-	// The rest is owned by the tuning loop.
+	// The rest is guarded by the mutex of lanes.
 	tuner     *tuner
 	lastWorth int64
 	lastBytes int64
@@ -47,19 +47,6 @@ func (b *bucket) throttled() {
 	}
 }
 
-// enter waits for room on the lane, and reports whether there was any before
-// done. Only one goroutine may wait.
-func (l *lane) enter(done <-chan struct{}) bool {
-	for !l.tryEnter() {
-		select {
-		case <-l.freed:
-		case <-done:
-			return false
-		}
-	}
-	return true
-}
-
 // tryEnter takes a place on the lane if there is one. A nil lane has room for
 // all.
 func (l *lane) tryEnter() bool {
@@ -68,12 +55,25 @@ func (l *lane) tryEnter() bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.used >= l.limit {
+	if l.full() {
 		l.met = true
 		return false
 	}
 	l.used++
+	l.of.busy.Add(1)
 	return true
+}
+
+// full reports whether nobody may enter. The mutex is held.
+func (l *lane) full() bool {
+	return l.used >= l.limit || l.used > 0 && l.of.busy.Load() >= int64(l.of.most)
+}
+
+// room reports whether there is a place.
+func (l *lane) room() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.full()
 }
 
 func (l *lane) leave() {
@@ -82,8 +82,9 @@ func (l *lane) leave() {
 	}
 	l.mu.Lock()
 	l.used--
+	l.of.busy.Add(-1)
 	l.mu.Unlock()
-	notify(l.freed)
+	notify(l.of.freed)
 }
 
 // moved counts bytes that have passed.
@@ -94,7 +95,10 @@ func (l *lane) moved(n int64) {
 
 // lanes are those of an agent.
 type lanes struct {
-	fixed, most int // see newTuner
+	fixed int           // see newTuner
+	most  int           // streams for all lanes together, but for the first on each
+	busy  atomic.Int64  // streams that are on one
+	freed chan struct{} // says that there is room on one of them; holds one
 
 	mu      sync.Mutex
 	all     map[[2]string]*lane
@@ -102,8 +106,16 @@ type lanes struct {
 }
 
 func newLanes(streams int, memory int64) *lanes {
-	return &lanes{fixed: streams, most: mostStreams(memory), all: map[[2]string]*lane{}, buckets: map[string]*bucket{}}
+	most := streams
+	if most == 0 {
+		most = mostStreams(memory)
+	}
+	return &lanes{fixed: streams, most: most, freed: make(chan struct{}, 1), all: map[[2]string]*lane{}, buckets: map[string]*bucket{}}
 }
+
+// pool returns how many streams there must be, so that the first on a lane, and
+// a listing, need not wait for others.
+func (s *lanes) pool() int { return s.most + max(1, s.most/8) }
 
 // bucket returns what is known of a bucket.
 func (s *lanes) bucket(name string) *bucket {
@@ -124,12 +136,13 @@ func (s *lanes) between(source, target *bucket) *lane {
 	key := [2]string{source.name, target.name}
 	l := s.all[key]
 	if l == nil {
-		l = &lane{source: source, target: target, freed: make(chan struct{}, 1), tuner: newTuner(s.fixed, s.most), seen: time.Now()}
+		l = &lane{source: source, target: target, of: s, tuner: newTuner(s.fixed, s.most), seen: time.Now()}
 		l.limit = l.tuner.limit
 		l.throttles = source.throttles.Load() + target.throttles.Load()
 		l.shown = l.show(0)
 		s.all[key] = l
 	}
+	l.seen = time.Now() // or one that an item is about to use could be forgotten
 	return l
 }
 
@@ -217,7 +230,7 @@ func (l *lane) turn(now time.Time, passed time.Duration) {
 	l.shown = l.show(float64(bytes-l.lastBytes) / passed.Seconds())
 	l.lastWorth, l.lastBytes, l.throttles, l.met = worth, bytes, throttles, false
 	if l.limit > before {
-		notify(l.freed)
+		notify(l.of.freed)
 	}
 }
 
@@ -229,9 +242,8 @@ func (l *lane) show(rate float64) work.Tuning {
 // listing does not: it would hold the place for long and moves next to nothing.
 func (h *held) travels() bool { return h.pair.lane != nil && h.item.Kind != work.Scan }
 
-// enter waits for room for one more task of the item, and reports whether there
-// was any before it must be put down.
-func (h *held) enter() bool { return !h.travels() || h.pair.lane.enter(h.starting.Done()) }
+// enter takes a place for one more task of the item, if there is room for it.
+func (h *held) enter() bool { return !h.travels() || h.pair.lane.tryEnter() }
 
 // leave gives the place of a task back.
 func (h *held) leave() {

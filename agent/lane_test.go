@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"strings"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/tranship/tranship/config"
 	"github.com/tranship/tranship/internal/storage"
+	"github.com/tranship/tranship/internal/storage/memstore"
 	"github.com/tranship/tranship/internal/storage/storagetest"
 	"github.com/tranship/tranship/internal/work"
 )
@@ -109,17 +111,10 @@ func TestLaneHasRoomForAsManyAsItSays(t *testing.T) {
 			t.Errorf("place %d: %v", i+1, got)
 		}
 	}
-	done := make(chan struct{})
-	entered := make(chan bool)
-	go func() { entered <- l.enter(done) }()
 	l.leave()
-	if !<-entered {
-		t.Error("there was room, and nobody got in")
-	}
-	go func() { entered <- l.enter(done) }()
-	close(done)
-	if <-entered {
-		t.Error("somebody got in where there was no room")
+	<-s.freed
+	if !l.tryEnter() {
+		t.Error("there is room, and nobody got in")
 	}
 	if n := s.streams(); n != 2 {
 		t.Errorf("%d streams may be busy, want 2", n)
@@ -129,5 +124,86 @@ func TestLaneHasRoomForAsManyAsItSays(t *testing.T) {
 	s.turn(time.Now().Add(forgetLane+time.Second), time.Second)
 	if len(s.all) != 0 || len(s.tuning()) != 0 {
 		t.Error("a lane that nobody uses is not forgotten")
+	}
+}
+
+// TestSlowLaneHoldsUpNoOther: two buckets between which next to nothing moves
+// keep neither other buckets nor a listing waiting.
+func TestSlowLaneHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	slow := &doorkeeper{Store: memstore.New(), knocked: make(chan string, 1000), open: make(chan struct{})}
+	r.stores["slow"] = slow
+	r.start(func(c *config.Agent) { c.Streams = 0 })
+	var items []work.Item
+	for i := range 6 { // three behind each other, and then such as could move
+		var objects []work.Object
+		for j := range 20 {
+			objects = append(objects, object(t, r.src, fmt.Sprintf("%d/%d", i, j), storagetest.Bytes(j, 100)))
+		}
+		it := item(work.ItemID(i+1), objects...)
+		it.Job = work.JobID(1 + i/3)
+		if i < 3 {
+			it.Target = "test://slow/"
+		}
+		items = append(items, it)
+	}
+	items = append(items, item(99))
+	for _, job := range []work.JobID{1, 2} {
+		if err := r.hub.SetJob(testContext(t), job, work.JobControl{State: work.Running}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.publish(items...)
+	quick := map[work.ItemID]bool{4: true, 5: true, 6: true, 99: true}
+	r.results(func(rs []work.Result) bool {
+		done := map[work.ItemID]bool{}
+		for _, res := range rs {
+			if !quick[res.Item] {
+				t.Fatalf("item %d ended, whose store lets nobody in", res.Item)
+			}
+			done[res.Item] = true
+		}
+		return len(done) == len(quick)
+	})
+	close(slow.open)
+	r.results(func(rs []work.Result) bool {
+		done := map[work.ItemID]bool{}
+		for _, res := range rs {
+			done[res.Item] = true
+		}
+		return done[1] && done[2] && done[3]
+	})
+}
+
+// TestNoPlaceOnALaneIsLost: items that are put down in the very moment in which
+// a stream asks for a task leave nothing behind.
+func TestNoPlaceOnALaneIsLost(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.dst = &narrow{Store: r.dst, takes: time.Millisecond}
+	a := r.start(func(c *config.Agent) { c.Streams = 4 })
+	control := func(s work.JobState) {
+		if err := r.hub.SetJob(testContext(t), 1, work.JobControl{State: s}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var objects []work.Object
+	for j := range 200 {
+		objects = append(objects, object(t, r.src, fmt.Sprint(j), storagetest.Bytes(j, 100)))
+	}
+	r.publish(item(1, objects...), item(2, objects...), item(3, objects...))
+	for range 20 {
+		control(work.Running)
+		time.Sleep(3 * time.Millisecond)
+		control(work.Paused)
+	}
+	r.eventually("nothing is in hand", func() bool { return a.inHand() == 0 })
+	a.lanes.mu.Lock()
+	defer a.lanes.mu.Unlock()
+	for _, l := range a.lanes.all {
+		if l.used != 0 {
+			t.Errorf("%d places are taken, and nobody is there", l.used)
+		}
 	}
 }

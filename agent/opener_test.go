@@ -148,7 +148,7 @@ func TestSecretIsReplaced(t *testing.T) {
 // Two names of one place are one place.
 func TestNamesAreApart(t *testing.T) {
 	t.Parallel()
-	s := &stores{open: map[string]*end{}, opener: Opener{Known: config.Stores{
+	s := &stores{lanes: newLanes(0, 1<<20), open: map[string]*end{}, opener: Opener{Known: config.Stores{
 		"one": {URL: "s3://b/x?endpoint=https://H/"}, "two": {URL: "s3://b?endpoint=h"}, "three": {URL: "s3://b/x?endpoint=other"},
 		"home": {URL: "azblob://c?storage_account=a"}, "away": {URL: "azblob://c?storage_account=b"},
 	}}}

@@ -101,60 +101,6 @@ func (a *Agent) unasked(taking context.Context) time.Duration {
 	return time.Since(since)
 }
 
-// feed hands the tasks of the items to the streams, item by item. It takes the
-// next item only when a stream waits for it, so that no more than one item is
-// in hand without being worked on.
-func (a *Agent) feed(taking context.Context, ready <-chan *held) {
-	defer close(a.tasks)
-	defer close(a.over)
-	waits := false // a stream, for a task
-	for {
-		if !waits {
-			<-a.idle
-			waits = true
-		}
-		h := a.next(ready)
-		if h == nil {
-			return
-		}
-		if taking.Err() != nil {
-			h.stop(errStopping)
-		}
-		n, fed := h.tasks(), 0
-		h.left.Store(int64(n) + 1)
-		for placed := false; fed < n && h.starting.Err() == nil; {
-			if placed = placed || h.enter(); !placed {
-				break
-			}
-			if waits {
-				a.tasks <- task{h, fed}
-				waits, placed = false, false
-				fed++
-				continue
-			}
-			select {
-			case <-a.idle:
-				waits = true
-			case <-h.starting.Done():
-				h.leave() // the place that the next task would have had
-			}
-		}
-		h.done(n - fed + 1)
-	}
-}
-
-// next returns the next item to feed, nil if there are no more. Whoever wants to
-// know whether it waits for one hears so from asks.
-func (a *Agent) next(ready <-chan *held) *held {
-	for {
-		select {
-		case h := <-ready:
-			return h
-		case a.asks <- struct{}{}:
-		}
-	}
-}
-
 // stream does one task at a time.
 func (a *Agent) stream(f *flight) {
 	for {

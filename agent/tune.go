@@ -140,7 +140,7 @@ func (t *tuner) recover(o turnout) {
 
 // rise doubles the number for as long as that helps.
 func (t *tuner) rise(o turnout) {
-	if o.worth < t.base*gain || t.limit == t.most {
+	if o.worth <= t.base*gain || t.limit == t.most {
 		t.base = max(t.base, o.worth)
 		t.settle()
 		t.explain()
@@ -197,7 +197,7 @@ func (t *tuner) probe(o turnout) {
 	mean := t.tried / probeTurns
 	good := mean >= t.base*loss
 	if t.up {
-		good = mean >= t.base*gain
+		good = mean > t.base*gain
 	}
 	if !good {
 		t.limit -= t.step

@@ -95,6 +95,20 @@ func TestTunerLeavesIdleStreamsAlone(t *testing.T) {
 	}
 }
 
+func TestTunerWhereNothingMoves(t *testing.T) {
+	t.Parallel()
+	tu := newTuner(0, 64)
+	for range 200 {
+		tu.turn(turnout{full: true})
+		if tu.limit > firstStreams+1 {
+			t.Fatalf("%d streams wait where nothing moves, %q", tu.limit, tu.why)
+		}
+	}
+	if tu.limit > 2 {
+		t.Errorf("%d streams wait where nothing moves, %q", tu.limit, tu.why)
+	}
+}
+
 func TestTunerThatIsFixed(t *testing.T) {
 	t.Parallel()
 	tu := newTuner(5, 64)
