@@ -33,7 +33,8 @@ const (
 // queue if nobody does.
 type inbox struct {
 	b      *Bus
-	prefix string // of the subjects of answers
+	prefix string        // of the subjects of answers
+	lie    time.Duration // see lateWait
 
 	mu      sync.Mutex // guards what follows, the lines, the requests, and what pulls are told
 	made    int        // lines
@@ -73,7 +74,7 @@ type arrival struct {
 }
 
 func newInbox(b *Bus) *inbox {
-	return &inbox{b: b, prefix: b.nc.NewInbox() + ".", open: map[*request]bool{}, shelf: map[source][]*arrival{}, changed: make(chan struct{})}
+	return &inbox{b: b, prefix: b.nc.NewInbox() + ".", lie: lateWait, open: map[*request]bool{}, shelf: map[source][]*arrival{}, changed: make(chan struct{})}
 }
 
 // ask requests up to batch messages of a consumer for a pull: those that are
@@ -146,24 +147,39 @@ func (in *inbox) receive(l *line, m *nats.Msg) {
 	defer in.mu.Unlock()
 	r := l.request
 	switch status := m.Header.Get("Status"); {
-	case r == nil || status == "100": // an afterword, or a sign of life
-		return
+	case strings.HasPrefix(m.Reply, "$JS.ACK.") && r == nil:
+		in.giveBack(&arrival{Msg: m})
 	case strings.HasPrefix(m.Reply, "$JS.ACK."):
 		in.keep(r, &arrival{Msg: m, from: r.from, asked: r.asked})
-	case m.Subject == r.answer: // nothing there, time over, or the consumer moved
-		if r.pull != nil && status == "503" { // nobody is there
+	case r == nil || m.Subject != r.answer || status == "100":
+		return // an afterword, or a sign of life
+	default: // nothing there, time over, or the consumer moved
+		if r.pull != nil && status == "503" {
 			r.pull.gone[r.from] = true
 		}
+		r.answered(m.Header.Get("Nats-Pending-Messages"))
+	}
+	if r != nil && r.left <= 0 {
 		in.end(r)
 	}
 	in.tell()
 }
 
+// answered notes that a consumer will not send so many of the messages that it
+// was asked for, all that are left if it does not say. The others may still
+// come: a consumer with replicas sends a message once they know of it, and some
+// answers, as that the batch is complete, before that.
+func (r *request) answered(unsent string) {
+	n, err := strconv.Atoi(unsent)
+	if err != nil {
+		n = r.left
+	}
+	r.left -= n
+}
+
 // keep hands a message to who asked, or puts it on the shelf.
 func (in *inbox) keep(r *request, a *arrival) {
-	if r.left--; r.left == 0 {
-		in.end(r)
-	}
+	r.left--
 	switch {
 	case r.pull != nil:
 		r.pull.got = append(r.pull.got, a)
@@ -171,7 +187,7 @@ func (in *inbox) keep(r *request, a *arrival) {
 		in.giveBack(a)
 	default:
 		in.shelf[a.from] = append(in.shelf[a.from], a)
-		time.AfterFunc(min(lateWait, in.b.AckWait()/8), func() { in.expire(a) })
+		time.AfterFunc(min(in.lie, in.b.AckWait()/8), func() { in.expire(a) })
 	}
 }
 
@@ -222,12 +238,12 @@ func (in *inbox) leave(p *pull) {
 	}
 }
 
-// giveBack returns a message to its queue. A suspect leaves the queue instead,
-// which counts against nobody: the ledger finds that it is not there, and hands
-// it out in a new message.
+// giveBack returns a message to its queue, which counts it as delivered. A suspect,
+// against which that would count, leaves the queue instead: the ledger finds
+// that it is not there, and hands it out in a new message.
 func (in *inbox) giveBack(a *arrival) {
 	how := nak(0)
-	if it, err := work.DecodeItem(a.Data); err == nil && it.Suspect {
+	if it, err := work.DecodeItem(a.Data); err == nil && it.Subject() == a.Subject && it.Suspect {
 		how = term("given back")
 	}
 	if err := in.b.nc.Publish(a.Reply, []byte(how)); err != nil {

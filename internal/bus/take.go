@@ -27,8 +27,10 @@ const untoldWait = time.Second
 //
 // It hands out no more than n, and nothing is left behind: what the queue sent
 // in excess goes straight back. Only a suspect does not, for the queue would
-// count that against it: it is handed out as well. When ctx ends Take returns
-// the items that had come by then, or the error of ctx if there are none.
+// count that against it: it is handed out as well. What comes when Take has
+// returned is for the next Take, or goes back if there is none soon. When ctx
+// ends Take returns the items that had come by then, or the error of ctx if
+// there are none.
 func (b *Bus) Take(ctx context.Context, site string, n int, wait time.Duration) ([]*Delivery, error) {
 	if err := work.CheckName("site", site); err != nil {
 		return nil, err
