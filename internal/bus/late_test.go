@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tranship/tranship/internal/work"
@@ -108,6 +109,27 @@ func TestLateItems(t *testing.T) {
 	agent.inbox.expire(a)
 	if d := take(t, b, 1)[0]; d.Item.ID != 2 {
 		t.Errorf("took item %d, want 2", d.Item.ID)
+	}
+}
+
+// A consumer with replicas says that a batch is complete before it sends the
+// batch's last message.
+func TestAnswerBeforeMessage(t *testing.T) {
+	t.Parallel()
+	_, agent := newFleet(t, Options{})
+	p := agent.newPull()
+	r, err := agent.inbox.book(&request{from: source{workPrefix + "s", "hi"}, pull: p, asked: time.Now(), left: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	complete := nats.Header{"Status": {"409"}, "Description": {"Batch Completed"}, "Nats-Pending-Messages": {"0"}}
+	agent.inbox.receive(r.line, &nats.Msg{Subject: r.answer, Header: complete})
+	if r.over {
+		t.Error("it is over before the message has come")
+	}
+	agent.inbox.receive(r.line, &nats.Msg{Subject: "tranship.work.s.hi.1.1", Reply: "$JS.ACK.TRANSHIP_WORK_s.hi.1.1.1.1.0"})
+	if !r.over || p.count() != 1 {
+		t.Errorf("over is %v with %d messages, want true with 1", r.over, p.count())
 	}
 }
 
