@@ -102,19 +102,18 @@ func TestNoRightOnAnySite(t *testing.T) {
 	ack(t, take(t, agent, 1)...)
 }
 
-// Of several queues that were asked it is the one that need not be there which
-// is taken to be missing.
+// Of several queues that were asked at once, only the one that is not there is
+// taken to be missing.
 func TestOwnQueueIsNotBlamed(t *testing.T) {
 	t.Parallel()
+	_, agent := newFleet(t, Options{})
 	own, other := source{workPrefix + "s", "hi"}, source{anyStream, "hi"}
-	p := &pull{open: map[source]int{own: 1, other: 1}, gone: map[source]bool{}}
-	p.lost()
+	p := agent.newPull()
+	if err := p.first(testContext(t), 1, []source{own, other}, 100*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	p.close()
 	if p.gone[own] || !p.gone[other] {
 		t.Errorf("missing are %v, want only that of the any site", p.gone)
-	}
-	p.open[own] = 1
-	p.lost()
-	if !p.gone[own] {
-		t.Error("a queue that was asked alone and is missing is not known to be")
 	}
 }

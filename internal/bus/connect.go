@@ -74,6 +74,7 @@ type Bus struct {
 	turn     atomic.Uint64 // of Take, for its fairness between classes
 	ackWait  atomic.Int64  // the smallest that a message told of; 0: none has
 	anywhere anywhere      // of Take
+	inbox    *inbox        // of Take and Results
 	keepsAll atomic.Bool   // Setup was called: this side makes what is missing
 
 	mu    sync.Mutex           // guards sites
@@ -111,6 +112,7 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 		return nil, fmt.Errorf("connect to the queue: %w", err)
 	}
 	b.nc, b.js = nc, js
+	b.inbox = newInbox(b)
 	return b, nil
 }
 
@@ -199,6 +201,7 @@ func signWith(seed string) nats.SignatureHandler {
 // Close sends what is still to be sent and ends the connection.
 func (b *Bus) Close() {
 	if b.nc.IsConnected() {
+		b.inbox.close()
 		_ = b.nc.FlushTimeout(closeWait) // what does not leave now is repeated by the other side
 	}
 	b.nc.Close()

@@ -56,6 +56,11 @@
 // consumer of the stream. Fairness between jobs is the order of publishing;
 // fairness between classes is Take's.
 //
+// Agents and coordinators listen for what they asked of a consumer until it has
+// answered, also when the call that asked is over. What comes late is the next
+// call's. If there is none within a second it goes back to the queue; a suspect
+// leaves the queue instead, for the ledger to hand out anew.
+//
 // # What cannot be read
 //
 // A message of a newer version goes back with a delay until a newer program

@@ -35,10 +35,7 @@ func TestFleetKeys(t *testing.T) {
 
 func tryFleet(t *testing.T, dir string, c *cluster) {
 	t.Helper()
-	b := connect(t, Options{URL: c.urls(), Name: "coordinator", Credentials: filepath.Join(dir, "coordinator.creds"), Replicas: len(c.nodes),
-		// Between servers an item can be on its way to a request that ends; it
-		// comes again after this.
-		AckWait: 5 * time.Second})
+	b := connect(t, Options{URL: c.urls(), Name: "coordinator", Credentials: filepath.Join(dir, "coordinator.creds"), Replicas: len(c.nodes)})
 	setUp(t, b)
 	a, err := OpenAuthority(AuthorityOptions{
 		Account: content(t, dir, "account.pub"), SigningKey: content(t, dir, "signing.seed"), URL: c.urls(),

@@ -61,19 +61,17 @@ func (b *Bus) Results(ctx context.Context, limit int, wait time.Duration) (resul
 		sleep(ctx, wait)
 		return nil, none, ctx.Err()
 	}
-	p, err := b.newPull()
-	if err != nil {
-		return nil, none, fmt.Errorf("take results: %w", err)
-	}
-	err = p.ask(source{resultsStream, ledgerConsumer}, limit, max(wait, time.Millisecond))
-	if err == nil {
-		err = p.gather(ctx, wait+answerWait, false)
+	p, from := b.newPull(), source{resultsStream, ledgerConsumer}
+	if p.late(limit, from); p.count() == 0 {
+		if err = p.ask(from, limit, max(wait, time.Millisecond)); err == nil {
+			err = p.gather(ctx, wait+answerWait)
+		}
 	}
 	var replies []string
 	for _, m := range p.close() {
-		r, bad := readResult(m)
+		r, bad := readResult(m.Msg)
 		if bad != nil {
-			b.refuse(ctx, m, bad)
+			b.refuse(ctx, m.Msg, bad)
 			continue
 		}
 		results = append(results, r)

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tranship/tranship/internal/work"
@@ -26,8 +27,10 @@ const untoldWait = time.Second
 //
 // It hands out no more than n, and nothing is left behind: what the queue sent
 // in excess goes straight back. Only a suspect does not, for the queue would
-// count that against it: it is handed out as well. When ctx ends Take returns
-// the items that had come by then, or the error of ctx if there are none.
+// count that against it: it is handed out as well. What comes when Take has
+// returned is for the next Take, or goes back if there is none soon. When ctx
+// ends Take returns the items that had come by then, or the error of ctx if
+// there are none.
 func (b *Bus) Take(ctx context.Context, site string, n int, wait time.Duration) ([]*Delivery, error) {
 	if err := work.CheckName("site", site); err != nil {
 		return nil, err
@@ -65,17 +68,15 @@ func (b *Bus) takeOnce(ctx context.Context, site string, n int, wait time.Durati
 	case !b.nc.IsConnected():
 		return nil, false, nil // requests would be sent late, to nobody
 	}
-	asked := time.Now()
-	p, err := b.newPull()
-	if err != nil {
-		return nil, false, err
-	}
+	p, from := b.newPull(), b.sources(site)
+	p.late(n, from...)
 	err = b.look(ctx, p, site, n)
-	if wait = min(wait, b.patience()); err == nil && wait > 0 && len(p.got) == 0 && ctx.Err() == nil {
-		err = b.first(ctx, p, site, wait)
+	from = slices.DeleteFunc(from, p.lost)
+	if wait = min(wait, b.patience()); err == nil && wait > 0 && p.count() == 0 && ctx.Err() == nil {
+		err = p.first(ctx, n, from, wait)
 	}
 	for i, m := range p.close() {
-		d := b.delivery(ctx, m, asked)
+		d := b.delivery(ctx, m.Msg, m.asked)
 		switch {
 		case d == nil:
 		case i < n || d.Item.Suspect:
@@ -104,7 +105,7 @@ func (b *Bus) look(ctx context.Context, p *pull, site string, n int) error {
 	own := turns(site, n)
 	err := p.look(ctx, n, turn{source{workPrefix + site, string(work.Lo)}, share.lo}, turn{source{workPrefix + site, string(work.Norm)}, share.norm})
 	if err == nil && b.anywhere.open() {
-		err = p.look(ctx, min(n, len(p.got)+share.any), turns(work.AnySite, share.any)...)
+		err = p.look(ctx, min(n, p.count()+share.any), turns(work.AnySite, share.any)...)
 	}
 	if err == nil {
 		err = p.look(ctx, n, own...)
@@ -115,21 +116,19 @@ func (b *Bus) look(ctx context.Context, p *pull, site string, n int) error {
 	return err
 }
 
-// first waits for the first item in any class.
-func (b *Bus) first(ctx context.Context, p *pull, site string, wait time.Duration) error {
-	all := turns(site, 1)
+// sources are where items for a site are looked for.
+func (b *Bus) sources(site string) []source {
+	streams := []string{workPrefix + site}
 	if b.anywhere.open() {
-		all = append(all, turns(work.AnySite, 1)...)
+		streams = append(streams, anyStream)
 	}
-	for _, t := range all {
-		if p.gone[t.from] {
-			continue
-		}
-		if err := p.ask(t.from, 1, wait); err != nil {
-			return err
+	var all []source
+	for _, stream := range streams {
+		for _, c := range work.Classes() {
+			all = append(all, source{stream, string(c)})
 		}
 	}
-	return p.gather(ctx, wait, true)
+	return all
 }
 
 // A turn is how many items to look for in a queue.
@@ -170,18 +169,18 @@ func (b *Bus) shares(n int) (s shares) {
 // look takes what is there, turn by turn, until most are found.
 func (p *pull) look(ctx context.Context, most int, turns ...turn) error {
 	for _, t := range turns {
-		n := min(t.n, most-len(p.got))
-		if n <= 0 || p.empty[t.from] || p.gone[t.from] || ctx.Err() != nil {
+		n := min(t.n, most-p.count())
+		if n <= 0 || p.empty[t.from] || p.lost(t.from) || ctx.Err() != nil {
 			continue
 		}
-		before := len(p.got)
+		before := p.count()
 		if err := p.ask(t.from, n, 0); err != nil {
 			return err
 		}
-		if err := p.gather(ctx, answerWait, false); err != nil {
+		if err := p.gather(ctx, answerWait); err != nil {
 			return err
 		}
-		p.empty[t.from] = len(p.got)-before < n
+		p.empty[t.from] = p.count()-before < n
 		p.forget() // an unanswered request must not hold up the next
 	}
 	return nil
