@@ -69,6 +69,9 @@ func agentPublish(api, site, name string) jwt.StringList {
 func leafPermissions(site string) jwt.Permissions {
 	publish := agentPublish("$JS.API.", site, "*")
 	publish.Add(agentPublish("$JS.*.API.", site, "*")...) // as they come, before the hub has dropped its domain
+	// What the hub listens to as tranship.beat.*.* it does not ask of a leaf node
+	// that may publish to the same with a * at its end.
+	publish.Add(work.BeatSubject(site, ">"))
 	for _, asker := range []string{"coordinator", "doctor", "viewer"} {
 		publish.Add(inboxPrefix + asker + ".>")
 	}

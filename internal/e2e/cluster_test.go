@@ -137,8 +137,21 @@ func (c *cluster) url() string {
 }
 
 // hub returns what the coordinator's configuration says of its queue.
-func (c *cluster) hub() string {
-	return fmt.Sprintf("url: %s\n  credentials: %s\n  replicas: 3", c.url(), filepath.Join(c.keys, "coordinator.creds"))
+func (c *cluster) hub(t testing.TB) string {
+	t.Helper()
+	return fmt.Sprintf("url: %s\n  credentials: %s\n  replicas: 3\n  account: %s\n  signing_key: %s\n  system_credentials: %s\n  operator_key: %s\n  tls: {ca: %s}",
+		c.url(), filepath.Join(c.keys, "coordinator.creds"), c.key(t, "account.pub"), c.key(t, "signing.seed"),
+		filepath.Join(c.keys, "system.creds"), c.key(t, "operator.seed"), c.ca)
+}
+
+// key returns what a file of the keys holds.
+func (c *cluster) key(t testing.TB, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(c.keys, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(text))
 }
 
 // streams looks at the streams as an operator does who may only look.
@@ -168,7 +181,7 @@ func TestCluster(t *testing.T) {
 	long(t)
 	c := startCluster(t)
 	f := found(t, nil)
-	f.coordinator, f.api = f.startCoordinator(t, "coordinator", c.hub(), "SSL_CERT_FILE="+c.ca)
+	f.coordinator, f.api = f.startCoordinator(t, "coordinator", c.hub(t))
 	f.natsURL = "nats://" + c.hosts["site-leaf"] + ":4222"
 	f.startAgents(t, 1)
 	streams, err := c.streams(t)
