@@ -155,7 +155,9 @@ func (s *twoSites) wantNoListeners(t testing.TB) {
 }
 
 // TestTwoSites moves jobs between two sites, at the source's, at the target's
-// and at any.
+// and at any, while a coordinator is killed for good, a NATS node is killed and
+// comes back, and one site loses its link for a while. Whoever follows a job
+// through the one address sees it end.
 func TestTwoSites(t *testing.T) {
 	long(t)
 	s := newTwoSites(t)
@@ -167,14 +169,31 @@ func TestTwoSites(t *testing.T) {
 	for i, at := range []string{"source", "target", "any"} {
 		s.to.CreateBucket(t, buckets[i])
 		keepVersions(t, s.to, buckets[i])
-		r := must(t, s.env, "copy", "-o", "json", "--at", at, "--split-size", "8MiB", "store://earth-all/", "store://"+buckets[i]+"/")
-		jobs = append(jobs, decode[jobView](t, r.stdout).ID)
+		jobs = append(jobs, s.begin(t, at, buckets[i]))
 	}
 	since := time.Now()
-	s.wantNoListeners(t)
+	watches := make([]*daemon, len(jobs))
 	for i, id := range jobs {
-		var j jobView
-		eventually(t, fmt.Sprintf("job %d to end", id), 3*time.Minute, func() bool { j = s.jobOf(t, id); return j.over() })
+		watches[i] = s.start(t, fmt.Sprintf("watch-%d", id), s.env, "job", "watch", strconv.FormatInt(id, 10), "-o", "json")
+	}
+	s.wantNoListeners(t)
+
+	s.awaitMore(t)
+	s.coordinators[0].kill() // the one that the address leads to, and so the watches
+	s.awaitMore(t)
+	s.nodes[0].kill()
+	s.awaitMore(t)
+	s.nodes[0].start(t)
+	s.await(t, s.nodes[0])
+	s.awaitMore(t)
+	s.mars.cut(t)
+	time.Sleep(8 * time.Second) // so that what the agent there holds is handed out again
+	s.mars.mend(t)
+	s.awaitMore(t)
+
+	for i, id := range jobs {
+		s.guardedFleet.wantEnd(t, watches[i], 0)
+		j := s.jobOf(t, id)
 		if j.State != "succeeded" || j.Copied != int64(len(objects)) {
 			t.Errorf("job %d ended %s with %d copied, want succeeded with %d: %s", id, j.State, j.Copied, len(objects), j.Error)
 		}
@@ -182,7 +201,26 @@ func TestTwoSites(t *testing.T) {
 		wantEqual(t, bucketInventory(t, s.to, buckets[i]), objects.inventory())
 	}
 	figures(t, "ended_after", seconds(time.Since(since)))
+	wantEqual(t, bucketInventory(t, s.from, "earth-all"), objects.inventory())
 	s.wantNoListeners(t)
 	s.handOuts(t)
 	needless(t, s.to, len(objects)*len(jobs), buckets...)
+}
+
+// begin orders a copy to a bucket, whose big objects travel in parts.
+func (s *twoSites) begin(t testing.TB, at, bucket string) int64 {
+	t.Helper()
+	r := must(t, s.env, "copy", "-o", "json", "--at", at, "--split-size", "8MiB", "store://earth-all/", "store://"+bucket+"/")
+	return decode[jobView](t, r.stdout).ID
+}
+
+// awaitMore waits until more objects have arrived than now, and fails the test
+// if nothing is left to do: what comes next would prove nothing.
+func (s *twoSites) awaitMore(t testing.TB) {
+	t.Helper()
+	before := s.number("SELECT sum(copied) FROM tranship.jobs")
+	eventually(t, "the jobs to move", 2*time.Minute, func() bool { return s.number("SELECT sum(copied) FROM tranship.jobs") > before })
+	if s.number("SELECT sum(open) FROM tranship.jobs") < 1 {
+		t.Errorf("the jobs are over too soon")
+	}
 }
