@@ -120,20 +120,26 @@ func (s *site) must(t testing.TB, args ...string) {
 func (s *site) cut(t testing.TB)  { mustIP(t, "link", "set", s.link, "down") }
 func (s *site) mend(t testing.TB) { mustIP(t, "link", "set", s.link, "up") }
 
-// listeners returns the addresses at which somebody at the site waits for
-// connections, as the kernel writes them.
-func (s *site) listeners(t testing.TB) []string {
+// Sockets as the kernel lists them, with addresses as it writes them.
+const (
+	listening   = "0A"
+	established = "01"
+)
+
+// A socket is one of TCP at a site.
+type socket struct{ local, remote, state string }
+
+func (s *site) sockets(t testing.TB) []socket {
 	t.Helper()
 	argv := s.within("cat", "/proc/net/tcp", "/proc/net/tcp6")
 	out, err := exec.Command(argv[0], argv[1:]...).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	const listen = "0A"
-	var all []string
+	var all []socket
 	for line := range strings.Lines(string(out)) {
-		if words := strings.Fields(line); len(words) > 3 && words[3] == listen {
-			all = append(all, words[1])
+		if words := strings.Fields(line); len(words) > 3 && words[0] != "sl" {
+			all = append(all, socket{words[1], words[2], words[3]})
 		}
 	}
 	return all

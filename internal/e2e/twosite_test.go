@@ -4,10 +4,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -143,15 +143,43 @@ func (s *twoSites) jobOf(t testing.TB, id int64) jobView {
 	return decode[jobView](t, must(t, s.env, "job", "show", strconv.FormatInt(id, 10), "-o", "json").stdout)
 }
 
-// wantNoListeners checks that agents only dial out.
-func (s *twoSites) wantNoListeners(t testing.TB) {
+// wantDialOut checks that nobody waits for connections at the sites but the leaf
+// node, for its own machine, and that the queue is reached as was said: from one
+// site at the hub, from the other at the leaf node alone.
+func (s *twoSites) wantDialOut(t testing.TB) {
 	t.Helper()
-	const leaf = "0100007F:107E" // 127.0.0.1:4222
-	for at, want := range map[*site][]string{s.earth: nil, s.mars: {leaf}} {
-		if got := at.listeners(t); !slices.Equal(got, want) {
-			t.Errorf("at %s somebody listens at %q, want %q", at.namespace, got, want)
+	const port, leaf = ":107E", "0100007F:107E" // 4222, and at 127.0.0.1
+	for _, at := range []*site{s.earth, s.mars} {
+		atLeaf, atHub := 0, 0
+		for _, k := range at.sockets(t) {
+			switch {
+			case k.state == listening && (at == s.earth || k.local != leaf):
+				t.Errorf("at %s somebody listens at %s", at.namespace, k.local)
+			case k.state == established && k.remote == leaf:
+				atLeaf++
+			case k.state == established && strings.HasSuffix(k.remote, port):
+				atHub++
+			}
+		}
+		if atMars := at == s.mars; (atLeaf > 0) != atMars || (atHub > 0) == atMars {
+			t.Errorf("from %s %d connections lead to a leaf node and %d to the hub", at.namespace, atLeaf, atHub)
 		}
 	}
+}
+
+// nodeOf returns the node of the hub that the agent at a site is connected to.
+func (s *twoSites) nodeOf(t testing.TB, at *site) *daemon {
+	t.Helper()
+	for _, k := range at.sockets(t) {
+		for _, d := range s.nodes {
+			ip := net.ParseIP(s.hosts[d.name]).To4()
+			if k.state == established && k.remote == fmt.Sprintf("%02X%02X%02X%02X:107E", ip[3], ip[2], ip[1], ip[0]) {
+				return d
+			}
+		}
+	}
+	t.Fatalf("the agent at %s is connected to no node", at.namespace)
+	return nil
 }
 
 // TestTwoSites moves jobs between two sites, at the source's, at the target's
@@ -176,23 +204,31 @@ func TestTwoSites(t *testing.T) {
 	for i, id := range jobs {
 		watches[i] = s.start(t, fmt.Sprintf("watch-%d", id), s.env, "job", "watch", strconv.FormatInt(id, 10), "-o", "json")
 	}
-	s.wantNoListeners(t)
+	s.wantDialOut(t)
 
-	s.awaitMore(t)
-	s.coordinators[0].kill() // the one that the address leads to, and so the watches
-	s.awaitMore(t)
-	s.nodes[0].kill()
-	s.awaitMore(t)
-	s.nodes[0].start(t)
-	s.await(t, s.nodes[0])
-	s.awaitMore(t)
-	s.mars.cut(t)
-	time.Sleep(8 * time.Second) // so that what the agent there holds is handed out again
-	s.mars.mend(t)
-	s.awaitMore(t)
+	node := s.nodeOf(t, s.earth)
+	for _, fault := range []struct {
+		name   string
+		strike func()
+	}{
+		{"coordinator_killed", s.coordinators[0].kill}, // which the address leads to, and so the watches
+		{"node_killed", node.kill}, // which an agent is connected to
+		{"node_back", func() { node.start(t); s.await(t, node) }},
+		{"link_cut", func() {
+			s.mars.cut(t)
+			time.Sleep(s.lease + 3*time.Second) // so that what is held there is handed out again
+			s.mars.mend(t)
+		}},
+	} {
+		s.awaitMore(t)
+		fault.strike()
+		struck := time.Now()
+		s.awaitMore(t)
+		figures(t, "after", fault.name, "moved_within", seconds(time.Since(struck)), "copied", s.number(copiedQuery))
+	}
 
 	for i, id := range jobs {
-		s.guardedFleet.wantEnd(t, watches[i], 0)
+		s.wantEnd(t, watches[i], 0)
 		j := s.jobOf(t, id)
 		if j.State != "succeeded" || j.Copied != int64(len(objects)) {
 			t.Errorf("job %d ended %s with %d copied, want succeeded with %d: %s", id, j.State, j.Copied, len(objects), j.Error)
@@ -202,8 +238,13 @@ func TestTwoSites(t *testing.T) {
 	}
 	figures(t, "ended_after", seconds(time.Since(since)))
 	wantEqual(t, bucketInventory(t, s.from, "earth-all"), objects.inventory())
-	s.wantNoListeners(t)
+	s.wantDialOut(t)
 	s.handOuts(t)
+	figures(t, "parts", s.number("SELECT count(*) FROM tranship.items WHERE kind = 'part'"),
+		"suspected", s.number("SELECT count(*) FROM tranship.items WHERE suspect"))
+	if n := s.number("SELECT count(DISTINCT agent) FROM tranship.items WHERE job_id = (SELECT max(id) FROM tranship.jobs) AND state = 'done'"); n != 2 {
+		t.Errorf("%d agents moved the job that any may move, want both", n)
+	}
 	needless(t, s.to, len(objects)*len(jobs), buckets...)
 }
 
@@ -214,12 +255,14 @@ func (s *twoSites) begin(t testing.TB, at, bucket string) int64 {
 	return decode[jobView](t, r.stdout).ID
 }
 
+const copiedQuery = "SELECT sum(copied) FROM tranship.jobs"
+
 // awaitMore waits until more objects have arrived than now, and fails the test
 // if nothing is left to do: what comes next would prove nothing.
 func (s *twoSites) awaitMore(t testing.TB) {
 	t.Helper()
-	before := s.number("SELECT sum(copied) FROM tranship.jobs")
-	eventually(t, "the jobs to move", 2*time.Minute, func() bool { return s.number("SELECT sum(copied) FROM tranship.jobs") > before })
+	before := s.number(copiedQuery)
+	eventually(t, "the jobs to move", 2*time.Minute, func() bool { return s.number(copiedQuery) > before })
 	if s.number("SELECT sum(open) FROM tranship.jobs") < 1 {
 		t.Errorf("the jobs are over too soon")
 	}
