@@ -212,7 +212,7 @@ func TestTwoSites(t *testing.T) {
 		strike func()
 	}{
 		{"coordinator_killed", s.coordinators[0].kill}, // which the address leads to, and so the watches
-		{"node_killed", node.kill}, // which an agent is connected to
+		{"node_killed", node.kill},                     // which an agent is connected to
 		{"node_back", func() { node.start(t); s.await(t, node) }},
 		{"link_cut", func() {
 			s.mars.cut(t)
