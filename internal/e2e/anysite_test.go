@@ -21,8 +21,13 @@ func TestAnySite(t *testing.T) {
 		return f.number("SELECT coalesce(sum(copied), 0) FROM tranship.items WHERE kind = 'copy' AND state = 'done' AND agent = '" + agent + "'")
 	}
 
-	earth := f.startAgent(t, "TRANSHIP_SITE=earth")
 	id := f.submit(t, "--at", "any", "file://"+source, "file://"+target)
+	// An agent that finds no queue of that site looks again only after a while.
+	eventually(t, "the job to be on the queue", time.Minute, func() bool {
+		return f.number("SELECT count(*) FROM tranship.items WHERE state = 'queued'") > 0
+	})
+	time.Sleep(100 * time.Millisecond) // between the ledger and the queue
+	earth := f.startAgent(t, "TRANSHIP_SITE=earth")
 	eventually(t, "the agent at earth to move objects", time.Minute, func() bool { return moved(earth.name) > 0 })
 	earth.freeze()
 	if f.number("SELECT open FROM tranship.jobs") < 1 {
