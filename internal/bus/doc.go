@@ -97,6 +97,10 @@
 //	           $SRV.V   $SRV.V.agent   $SRV.V.agent.*   with V each of PING, INFO, STATS
 //	responses  allowed
 //
+// The leaf node of a site may publish what all agents of that site may, and what
+// they answer (NewLeafCredentials); it hears everything. Who connects to it is
+// its own affair, and revoking an agent does not shut it out there.
+//
 // An embedded server keeps its keys in the folder keys beside its streams, and
 // writes admin.creds and viewer.creds for people at each start. Whom it shut
 // out it forgets with its process: the ledger knows, see Authority.Restore.

@@ -104,7 +104,22 @@ func (k *keyring) files() ([]KeyFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(files, KeyFile{keysFile, all, true, "every key: lock it away, no program needs it"}), nil
+	return append(files, KeyFile{keysFile, all, true, "every key: lock it away, only tranship fleet leaf needs it"}), nil
+}
+
+// NewLeafCredentials returns the text of a .creds file for the leaf node of a
+// site: a user of the fleet's account with a new key. keys is what the file with
+// every key holds.
+func NewLeafCredentials(keys []byte, site string) ([]byte, error) {
+	k := &keyring{}
+	if err := k.UnmarshalJSON(keys); err != nil {
+		return nil, fmt.Errorf("read the keys of the fleet: %w", err)
+	}
+	user, err := nkeys.CreateUser()
+	if err != nil {
+		return nil, fmt.Errorf("make a key: %w", err)
+	}
+	return k.credentials("leaf-"+site, k.fleet, user, leafPermissions(site), jwt.ConnectionTypeLeafnode)
 }
 
 // systemPermissions let coordinators read and change the fleet's account, and

@@ -25,25 +25,11 @@ const maxAgentSubs = 200
 // lies with the key that signs agents' credentials, so that no credential can
 // say otherwise.
 func agentTemplate() jwt.UserPermissionLimits {
-	jobs := "KV_" + jobsBucket
-	var publish jwt.StringList
-	for _, site := range []string{itsSite, work.AnySite} {
-		stream := workPrefix + site
-		publish.Add(
-			"$JS.API.CONSUMER.MSG.NEXT."+stream+".*",
-			"$JS.ACK."+stream+".>", "$JS.ACK.*.*."+stream+".>",
-			deadRoot+"work."+site+".>",
-		)
-	}
-	publish.Add(
-		"tranship.result."+itsSite+"."+itsName+".>", work.BeatSubject(itsSite, itsName),
-		"$JS.API.STREAM.INFO."+jobs, "$JS.API.CONSUMER.CREATE."+jobs+".>", "$JS.API.CONSUMER.DELETE."+jobs+".>",
-		"$JS.FC."+jobs+".>", "$JS.FC.*.*."+jobs+".>",
-	)
 	subscribe := jwt.StringList{inboxPrefix + itsName + ".>", controlRoot + itsSite + "." + itsName + ".>"}
 	for _, verb := range []string{"PING", "INFO", "STATS"} { // a * would also allow a >
 		subscribe.Add("$SRV."+verb, "$SRV."+verb+".agent", "$SRV."+verb+".agent.*")
 	}
+	publish := agentPublish("$JS.API.", itsSite, itsName)
 	return jwt.UserPermissionLimits{
 		Permissions: jwt.Permissions{
 			Pub:  jwt.Permission{Allow: publish},
@@ -55,6 +41,42 @@ func agentTemplate() jwt.UserPermissionLimits {
 			jwt.ConnectionTypeStandard, jwt.ConnectionTypeWebsocket, jwt.ConnectionTypeInProcess,
 		},
 	}
+}
+
+// agentPublish are the subjects that an agent of a site publishes to. The
+// requests to JetStream begin with api.
+func agentPublish(api, site, name string) jwt.StringList {
+	jobs := "KV_" + jobsBucket
+	var publish jwt.StringList
+	for _, site := range []string{site, work.AnySite} {
+		stream := workPrefix + site
+		publish.Add(
+			api+"CONSUMER.MSG.NEXT."+stream+".*",
+			"$JS.ACK."+stream+".>", "$JS.ACK.*.*."+stream+".>",
+			deadRoot+"work."+site+".>",
+		)
+	}
+	publish.Add(
+		"tranship.result."+site+"."+name+".>", work.BeatSubject(site, name),
+		api+"STREAM.INFO."+jobs, api+"CONSUMER.CREATE."+jobs+".>", api+"CONSUMER.DELETE."+jobs+".>",
+		"$JS.FC."+jobs+".>", "$JS.FC.*.*."+jobs+".>",
+	)
+	return publish
+}
+
+// leafPermissions let the leaf node of a site pass on what agents of that site
+// publish, whatever their names, and their answers to those who ask them.
+func leafPermissions(site string) jwt.Permissions {
+	publish := agentPublish("$JS.API.", site, "*")
+	publish.Add(agentPublish("$JS.*.API.", site, "*")...) // as they come, before the hub has dropped its domain
+	// What the hub listens to as tranship.beat.*.* it does not ask of a leaf node
+	// that may publish to the same with a * at its end.
+	publish.Add(work.BeatSubject(site, ">"))
+	for _, asker := range []string{"coordinator", "doctor", "viewer"} {
+		publish.Add(inboxPrefix + asker + ".>")
+	}
+	publish.Add("_INBOX.>") // the nats program's
+	return jwt.Permissions{Pub: jwt.Permission{Allow: publish}}
 }
 
 // viewerPermissions let people look at streams, consumers, buckets and services

@@ -23,6 +23,7 @@ func (p *program) fleetCommand() *cobra.Command {
 		p.fleetDrainCommand(),
 		p.fleetRevokeCommand(),
 		p.fleetKeysCommand(),
+		p.fleetLeafCommand(),
 	)
 	return cmd
 }

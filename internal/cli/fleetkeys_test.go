@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/nats-io/jwt/v2"
 )
 
 func TestFleetKeys(t *testing.T) {
@@ -37,4 +39,36 @@ func TestFleetKeys(t *testing.T) {
 		t.Errorf("a second run changed a key: %v", err)
 	}
 	w.wantStatus(t, ExitUsage, "fleet", "keys")
+}
+
+func TestFleetLeaf(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "keys")
+	w := newWorld(t)
+	w.wantStatus(t, ExitFailed, "fleet", "leaf", "--keys", dir, "--site", "lab")
+	w.wantStatus(t, ExitOK, "fleet", "keys", "--out", dir)
+	w.wantStatus(t, ExitOK, "fleet", "leaf", "--keys", dir, "--site", "lab")
+	path := filepath.Join(dir, "leaf-lab.creds")
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("%v, %v, want mode 0600", info, err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := jwt.ParseDecoratedJWT(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims, err := jwt.DecodeUserClaims(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if may := claims.Pub.Allow; !may.Contains("tranship.result.lab.*.>") || may.Contains("tranship.result.>") || may.Contains(">") {
+		t.Errorf("the leaf node may publish to %q", may)
+	}
+	w.wantStatus(t, ExitFailed, "fleet", "leaf", "--keys", dir, "--site", "lab")
+	w.wantStatus(t, ExitUsage, "fleet", "leaf", "--keys", dir, "--site", "la/b")
+	w.wantStatus(t, ExitUsage, "fleet", "leaf", "--site", "lab")
 }

@@ -73,13 +73,18 @@ func (k *keeper) jwt() (string, error) {
 	return k.identity().Welcome.JWT, nil
 }
 
-// options says how the agent connects to the queue.
+// options says how the agent connects to the queue: where the fleet says, or at
+// nats.url of its own configuration, which may be a leaf node of its site.
 func (k *keeper) options(cfg config.Config) bus.Options {
 	id := k.identity()
-	return bus.Options{
+	o := bus.Options{
 		URL: id.Welcome.NATS, Name: id.Agent, Domain: id.Welcome.Domain, JWT: k.jwt, Seed: id.Seed,
 		TLS: bus.TLS{CA: id.natsCA(k.dir)}, AckWait: time.Duration(cfg.NATS.AckWait), Log: k.log,
 	}
+	if !cfg.NATS.URL.IsZero() {
+		o.URL, o.TLS = cfg.NATS.URL.Reveal(), bus.TLS(cfg.NATS.TLS)
+	}
+	return o
 }
 
 // errShutOut means that the agent is not one of the fleet any more.

@@ -254,3 +254,19 @@ func TestRenewAt(t *testing.T) {
 		t.Errorf("one that has expired is renewed at %v, want at once", at)
 	}
 }
+
+// TestAgentBehindALeafNode: an agent that has joined connects where its own
+// configuration says, and trusts whom that names.
+func TestAgentBehindALeafNode(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, time.Minute)
+	k := keeperIn(t, h.join(t, "west-1"))
+	cfg := config.Default()
+	if got, want := k.options(cfg).URL, k.identity().Welcome.NATS; got != want || want == "" {
+		t.Errorf("without nats.url it connects to %q, want %q", got, want)
+	}
+	cfg.NATS.URL, cfg.NATS.TLS.CA = config.NewSecret("nats://leaf:4222"), "leaf-ca.pem"
+	if o := k.options(cfg); o.URL != "nats://leaf:4222" || o.TLS.CA != "leaf-ca.pem" {
+		t.Errorf("with nats.url it connects to %q and trusts %q", o.URL, o.TLS.CA)
+	}
+}

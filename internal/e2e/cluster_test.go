@@ -40,12 +40,13 @@ func natsMain(path string) error {
 }
 
 // A cluster is the three NATS nodes and the leaf node of deploy/nats, each with
-// an address of this machine for its own.
+// an address for its own.
 type cluster struct {
 	dir   string
 	hosts map[string]string // by the name in the files
 	nodes []*daemon
-	keys  string // the folder that fleet keys made
+	keys  string // the folder that tranship fleet keys made
+	certs string // the folder of certificates
 	ca    string // path of the certificate that vouches for the servers'
 }
 
@@ -56,28 +57,37 @@ func startCluster(t testing.TB) *cluster {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs more addresses of this machine than 127.0.0.1")
 	}
-	c := &cluster{dir: t.TempDir(), hosts: map[string]string{}}
 	net := fmt.Sprintf("127.%d.%d.", 1+rand.IntN(250), rand.IntN(250))
-	for i, name := range []string{"n1", "n2", "n3", "site-leaf"} {
-		c.hosts[name] = fmt.Sprintf("%s%d", net, i+1)
-	}
-	c.keys = newFleetKeys(t)
-	ca := newCertificates(t, c.hosts)
-	c.ca = filepath.Join(ca, "ca.crt")
-	for _, name := range []string{"n1", "n2", "n3", "site-leaf"} {
-		d := c.startNode(t, name, ca)
-		if name != "site-leaf" {
-			c.nodes = append(c.nodes, d)
-		}
-	}
+	c := newCluster(t, "default", map[string]string{"n1": net + "1", "n2": net + "2", "n3": net + "3", "site-leaf": net + "4"})
+	c.startNodes(t)
+	c.await(t, c.startNode(t, "site-leaf"))
 	return c
 }
 
-// startNode makes /etc/nats of a node and runs it.
-func (c *cluster) startNode(t testing.TB, name, certificates string) *daemon {
+// newCluster makes the keys and certificates of a cluster with a leaf node at a
+// site. The certificates are good for all the hosts.
+func newCluster(t testing.TB, site string, hosts map[string]string) *cluster {
+	t.Helper()
+	certs := newCertificates(t, hosts)
+	return &cluster{dir: t.TempDir(), hosts: hosts, keys: newFleetKeys(t, site), certs: certs, ca: filepath.Join(certs, "ca.crt")}
+}
+
+func (c *cluster) startNodes(t testing.TB) {
+	t.Helper()
+	for _, name := range []string{"n1", "n2", "n3"} {
+		c.nodes = append(c.nodes, c.startNode(t, name))
+	}
+	for _, d := range c.nodes {
+		c.await(t, d)
+	}
+}
+
+// startNode makes /etc/nats of a node and runs it by the command that within
+// begins with, if any.
+func (c *cluster) startNode(t testing.TB, name string, within ...string) *daemon {
 	t.Helper()
 	etc := filepath.Join(c.dir, name, "etc")
-	for _, from := range []string{certificates, c.keys} {
+	for _, from := range []string{c.certs, c.keys} {
 		if err := os.CopyFS(etc, os.DirFS(from)); err != nil {
 			t.Fatal(err)
 		}
@@ -90,8 +100,7 @@ func (c *cluster) startNode(t testing.TB, name, certificates string) *daemon {
 	if err != nil || len(files) != 5 {
 		t.Fatalf("files of deploy/nats: %q, %v", files, err)
 	}
-	files = append(files, filepath.Join(c.keys, "accounts.conf"))
-	for _, f := range files {
+	for _, f := range append(files, filepath.Join(c.keys, "accounts.conf")) {
 		text, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)
@@ -102,16 +111,14 @@ func (c *cluster) startNode(t testing.TB, name, certificates string) *daemon {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := startProgram(t, name, []string{natsVariable + "=" + filepath.Join(etc, name+".conf")}, self)
-	c.await(t, d, net.JoinHostPort(c.hosts[name], "4222"))
-	return d
+	return startProgram(t, name, []string{natsVariable + "=" + filepath.Join(etc, name+".conf")}, append(within, self)...)
 }
 
 // await waits until a server listens.
-func (c *cluster) await(t testing.TB, d *daemon, address string) {
+func (c *cluster) await(t testing.TB, d *daemon) {
 	t.Helper()
 	eventually(t, d.name+" to listen", time.Minute, func() bool {
-		conn, err := net.Dial("tcp", address)
+		conn, err := net.Dial("tcp", net.JoinHostPort(c.hosts[d.name], "4222"))
 		if err != nil {
 			return false
 		}
@@ -130,8 +137,21 @@ func (c *cluster) url() string {
 }
 
 // hub returns what the coordinator's configuration says of its queue.
-func (c *cluster) hub() string {
-	return fmt.Sprintf("url: %s\n  credentials: %s\n  tls: {ca: %s}\n  replicas: 3", c.url(), filepath.Join(c.keys, "coordinator.creds"), c.ca)
+func (c *cluster) hub(t testing.TB) string {
+	t.Helper()
+	return fmt.Sprintf("url: %s\n  credentials: %s\n  replicas: 3\n  account: %s\n  signing_key: %s\n  system_credentials: %s\n  operator_key: %s\n  tls: {ca: %s}",
+		c.url(), filepath.Join(c.keys, "coordinator.creds"), c.key(t, "account.pub"), c.key(t, "signing.seed"),
+		filepath.Join(c.keys, "system.creds"), c.key(t, "operator.seed"), c.ca)
+}
+
+// key returns what a file of the keys holds.
+func (c *cluster) key(t testing.TB, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(c.keys, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(text))
 }
 
 // streams looks at the streams as an operator does who may only look.
@@ -161,7 +181,7 @@ func TestCluster(t *testing.T) {
 	long(t)
 	c := startCluster(t)
 	f := found(t, nil)
-	f.coordinator, f.api = f.startCoordinator(t, "coordinator", c.hub())
+	f.coordinator, f.api = f.startCoordinator(t, "coordinator", c.hub(t))
 	f.natsURL = "nats://" + c.hosts["site-leaf"] + ":4222"
 	f.startAgents(t, 1)
 	streams, err := c.streams(t)
@@ -195,7 +215,7 @@ func TestCluster(t *testing.T) {
 		f.wantInvariant(t, j)
 		wantEqual(t, folderInventory(t, dst), objects.inventory())
 		node.start(t)
-		c.await(t, node, c.hosts[node.name]+":4222")
+		c.await(t, node)
 		c.awaitCurrent(t)
 	}
 }

@@ -11,11 +11,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
-
-	"github.com/nats-io/jwt/v2"
-	"github.com/nats-io/nkeys"
 )
 
 // newCertificates makes a folder with ca.crt and, for all hosts together,
@@ -69,58 +67,15 @@ func writePEM(t testing.TB, path, kind string, der []byte) {
 	writeFile(t, path, string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})))
 }
 
-// newFleetKeys makes the keys of a fleet as an operator does, and returns their
-// folder. It holds site.creds too, which let a leaf node in.
-func newFleetKeys(t testing.TB) string {
+// newFleetKeys makes the folder of keys of a fleet whose servers are its own, as
+// an operator does: with site.creds, which are those of a site's leaf node.
+func newFleetKeys(t testing.TB, site string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "keys")
 	must(t, nil, "fleet", "keys", "--out", dir)
-	text, err := os.ReadFile(filepath.Join(dir, "seeds.json"))
-	if err != nil {
+	leaf := must(t, nil, "fleet", "leaf", "--keys", dir, "--site", site)
+	if err := os.Rename(strings.TrimSpace(leaf.stdout), filepath.Join(dir, "site.creds")); err != nil {
 		t.Fatal(err)
 	}
-	account, err := nkeys.FromSeed([]byte(decode[map[string]string](t, string(text))["fleet"]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	user, err := nkeys.CreateUser()
-	if err != nil {
-		t.Fatal(err)
-	}
-	public, err := user.PublicKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	claims := jwt.NewUserClaims(public)
-	claims.Name, claims.Pub.Allow = "site", siteSubjects("default")
-	token, err := claims.Encode(account)
-	if err != nil {
-		t.Fatal(err)
-	}
-	seed, err := user.Seed()
-	if err != nil {
-		t.Fatal(err)
-	}
-	creds, err := jwt.FormatUserConfig(token, seed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writeFile(t, filepath.Join(dir, "site.creds"), string(creds))
 	return dir
-}
-
-// siteSubjects are those that the agents of a site may publish to, as a leaf
-// node passes them on.
-func siteSubjects(site string) []string {
-	work, jobs := "TRANSHIP_WORK_"+site, "KV_TRANSHIP_JOBS"
-	allow := []string{
-		"$JS.ACK." + work + ".>", "$JS.ACK.*.*." + work + ".>", "$JS.FC." + jobs + ".>", "$JS.FC.*.*." + jobs + ".>",
-		"tranship.dead.work." + site + ".>", "tranship.result." + site + ".>", "tranship.beat." + site + ".*",
-		"_INBOX_coordinator.>", // answers
-	}
-	for _, api := range []string{"$JS.API.", "$JS.hub.API."} {
-		allow = append(allow, api+"CONSUMER.MSG.NEXT."+work+".*", api+"STREAM.INFO."+jobs,
-			api+"CONSUMER.CREATE."+jobs+".>", api+"CONSUMER.DELETE."+jobs+".>")
-	}
-	return allow
 }

@@ -117,7 +117,7 @@ func (f *guardedFleet) wantEnd(t *testing.T, d *daemon, want int) {
 	cmd, done := d.life()
 	select {
 	case <-done:
-	case <-time.After(time.Minute):
+	case <-time.After(3 * time.Minute):
 		t.Fatalf("%s did not end:\n%s", d.name, d.log.tail(4000))
 	}
 	if got := cmd.ProcessState.ExitCode(); got != want {

@@ -39,7 +39,7 @@ func TestMigrateNATS(t *testing.T) {
 		t.Fatalf("%d objects are open: nothing is left to prove", open)
 	}
 	c := startCluster(t)
-	f.coordinator, f.api = f.startCoordinator(t, "coordinator", c.hub())
+	f.coordinator, f.api = f.startCoordinator(t, "coordinator", c.hub(t))
 	f.natsURL = "nats://" + c.hosts["site-leaf"] + ":4222"
 	f.startAgents(t, 1)
 	j := f.awaitEnd(t, id, 5*time.Minute)
