@@ -73,6 +73,10 @@ func TestLooks(t *testing.T) {
 				}
 				tb.looks(page.name+"-"+look.name, checker)
 			}
+			tb.visit("/settings")
+			tb.do(chromedp.SendKeys(chromedp.CSS("#invite-site"), "west"), chromedp.Click(chromedp.CSS("#do-invite")), chromedp.WaitVisible(chromedp.CSS("#told")))
+			tb.shows("#told", "tranship fleet join --server https://hub --token tsj_x", "beware")
+			tb.looks("settings-told-"+look.name, checker)
 			tb.visit("/jobs/999")
 			tb.shows("main", "There is no such job", "tranship job ls", "no_job")
 			tb.looks("not-found-"+look.name, checker)

@@ -95,12 +95,9 @@ func parseAllowed(words []string, w *Window) (err error) {
 
 // String returns the form that ParseWindow reads.
 func (w Window) String() string {
-	var words, days []string
-	for _, d := range w.Days {
-		days = append(days, dayNames[d])
-	}
-	if len(days) > 0 {
-		words = append(words, strings.Join(days, ","))
+	var words []string
+	if len(w.Days) > 0 {
+		words = append(words, daysText(w.Days))
 	}
 	words = append(words, w.From+"-"+w.Until)
 	if w.Zone != "" {
@@ -119,4 +116,23 @@ func (w Window) String() string {
 		words = append(words, strconv.FormatFloat(w.Requests, 'f', -1, 64)+"req")
 	}
 	return strings.Join(words, " ")
+}
+
+// daysText writes days, three and more in a row as a range.
+func daysText(days []time.Weekday) string {
+	var parts []string
+	for i := 0; i < len(days); {
+		last := i
+		for last+1 < len(days) && days[last+1] == (days[last]+1)%7 {
+			last++
+		}
+		if last < i+2 {
+			last = i
+			parts = append(parts, dayNames[days[i]])
+		} else {
+			parts = append(parts, dayNames[days[i]]+"-"+dayNames[days[last]])
+		}
+		i = last + 1
+	}
+	return strings.Join(parts, ",")
 }

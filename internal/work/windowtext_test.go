@@ -26,6 +26,10 @@ func TestParseWindow(t *testing.T) {
 			t.Errorf("%q is written %q and then read as %+v, %v", text, got, again, err)
 		}
 	}
+	weekdays := Window{Days: days(1, 2, 3, 4, 5, 0), From: "08:00", Until: "18:00", Zone: "Europe/Berlin", Rate: Rate{Bytes: 20 * mib, Requests: 2.5}}
+	if got, want := weekdays.String(), "mon-fri,sun 08:00-18:00 Europe/Berlin 20MiB 2.5req"; got != want {
+		t.Errorf("a window is written %q, want %q", got, want)
+	}
 	for text, want := range map[string]string{
 		"":                         "it needs its times",
 		"mon":                      "it needs its times",
