@@ -40,6 +40,7 @@ var buttons = []struct {
 	{"/agents/aws-eu-west-1/hub-1/drain", nil, work.ScopeOperate, "/agents/aws-eu-west-1/hub-1", "/agents/aws-eu-west-1/hub-1"},
 	{"/agents/aws-eu-west-1/hub-1/revoke", nil, work.ScopeAdmin, "/agents/aws-eu-west-1/hub-1", "/agents/aws-eu-west-1/hub-1"},
 	{"/jobs/7/priority", url.Values{"class": {"hi"}}, work.ScopeOperate, "/jobs/7", "/jobs/7"},
+	{"/jobs/7/retry", url.Values{"fault": {"denied"}}, work.ScopeOperate, "/jobs/7", "/jobs/7"},
 	{"/jobs/7/pause", nil, work.ScopeOperate, "/jobs/7", "/jobs/7"},
 }
 
