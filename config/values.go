@@ -3,13 +3,13 @@ package config
 import (
 	"fmt"
 	"log/slog"
-	"math"
 	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/tranship/tranship/internal/work"
 )
 
 // redacted is what any rendering of a set Secret shows.
@@ -109,33 +109,18 @@ func (d *Duration) UnmarshalYAML(n ast.Node) error {
 // A Size is a number of bytes written as "64MiB", "8GB" or plain "4096".
 type Size int64
 
-// sizeUnits are the units that String uses, largest first.
-var sizeUnits = []struct {
-	name  string
-	bytes Size
-}{
-	{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10},
-}
-
 // String returns the form that is read, in the largest binary unit that is
 // exact.
-func (s Size) String() string {
-	for _, u := range sizeUnits {
-		if s != 0 && s%u.bytes == 0 {
-			return fmt.Sprintf("%d%s", s/u.bytes, u.name)
-		}
-	}
-	return fmt.Sprintf("%d", int64(s))
-}
+func (s Size) String() string { return work.SizeText(int64(s)) }
 
 // MarshalText returns the form that is read.
 func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // UnmarshalText reads a size with or without a unit.
 func (s *Size) UnmarshalText(b []byte) error {
-	v, err := humanize.ParseBytes(strings.TrimSpace(string(b)))
-	if err != nil || v > math.MaxInt64 {
-		return fmt.Errorf("%q is not a size; write for example 64MiB", b)
+	v, err := work.ParseSize(string(b))
+	if err != nil {
+		return err
 	}
 	*s = Size(v)
 	return nil

@@ -29,6 +29,15 @@ type Invited struct {
 	Notes []string `json:"notes,omitempty"` // why that may not work; for people
 }
 
+// Command returns the words of the command to run on the agent's machine.
+func (i Invited) Command() []string {
+	words := []string{"tranship", "fleet", "join", "--server", i.Server, "--token", i.Token}
+	if i.Pin != "" {
+		words = append(words, "--pin", i.Pin)
+	}
+	return words
+}
+
 // InviteList is the invitations that may still be used.
 type InviteList struct {
 	Invites []work.Invite `json:"invites"`

@@ -128,7 +128,7 @@ type SampleList struct {
 }
 
 // EventList is a page of the audit log. The next page begins after the last
-// event's id.
+// event's id, or before it where the newest come first.
 type EventList struct {
 	Events []work.Event `json:"events"`
 }

@@ -54,12 +54,37 @@ func (l *Ledger) Events(ctx context.Context, id work.JobID, after int64, limit i
 		ORDER BY id
 		LIMIT $3`
 
+	events, err := l.readEvents(ctx, query, id, after, pageSize(limit))
+	if err != nil {
+		return nil, fmt.Errorf("list events of job %d: %w", id, err)
+	}
+	return events, nil
+}
+
+// LatestEvents lists the events before the one called before, newest first: of
+// a job, or of all and of none if id is 0. A before of 0 begins with the newest.
+func (l *Ledger) LatestEvents(ctx context.Context, id work.JobID, before int64, limit int) ([]work.Event, error) {
+	const query = `
+		SELECT id, job_id AS ofjob, at, who, what, note, remote AS "from"
+		FROM events
+		WHERE ($1::bigint = 0 OR job_id = $1) AND ($2::bigint = 0 OR id < $2)
+		ORDER BY id DESC
+		LIMIT $3`
+
+	events, err := l.readEvents(ctx, query, id, before, pageSize(limit))
+	if err != nil {
+		return nil, fmt.Errorf("list the latest events of job %d: %w", id, err)
+	}
+	return events, nil
+}
+
+func (l *Ledger) readEvents(ctx context.Context, query string, args ...any) ([]work.Event, error) {
 	var rows []struct {
 		work.Event
 		OfJob sql.NullInt64
 	}
-	if err := l.db.SelectContext(ctx, &rows, query, id, after, pageSize(limit)); err != nil {
-		return nil, fmt.Errorf("list events of job %d: %w", id, err)
+	if err := l.db.SelectContext(ctx, &rows, query, args...); err != nil {
+		return nil, err
 	}
 	events := make([]work.Event, len(rows))
 	for i, r := range rows {

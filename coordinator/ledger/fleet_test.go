@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -131,5 +132,32 @@ func TestEvents(t *testing.T) {
 	b.must(err)
 	if len(events) != 1 || events[0].Job != second {
 		t.Errorf("the event after the first = %+v, want the creation of job %d", events, second)
+	}
+}
+
+func TestLatestEvents(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.alone()
+	first, second := b.create(), b.create()
+	b.token("ci", work.ScopeRead, 0)
+	latest := func(id work.JobID, before int64, limit int) (jobs []work.JobID, last int64) {
+		t.Helper()
+		events, err := b.LatestEvents(b.ctx(), id, before, limit)
+		b.must(err)
+		for _, e := range events {
+			jobs, last = append(jobs, e.Job), e.ID
+		}
+		return jobs, last
+	}
+	jobs, last := latest(0, 0, 2)
+	if !slices.Equal(jobs, []work.JobID{0, second}) {
+		t.Errorf("the newest events are about jobs %v, want none and the second", jobs)
+	}
+	if jobs, _ = latest(0, last, 9); !slices.Equal(jobs, []work.JobID{first}) {
+		t.Errorf("the events before are about jobs %v, want the first", jobs)
+	}
+	if jobs, _ = latest(first, 0, 9); !slices.Equal(jobs, []work.JobID{first}) {
+		t.Errorf("the events of the first job are about %v", jobs)
 	}
 }

@@ -151,7 +151,7 @@ func troubled(agents []agentRow) []notice {
 func silent(agents []agentRow, now time.Time) []notice {
 	var who []agentRow
 	for _, a := range agents {
-		if a.Silent && now.Sub(a.LastSeen) < agentLost {
+		if a.Lost() && now.Sub(a.LastSeen) < agentLost {
 			who = append(who, a)
 		}
 	}

@@ -255,6 +255,10 @@ func useEvidence(t *testing.T, b *bench) {
 	if err != nil || len(events) != 2 || events[0].What != "listed" {
 		t.Errorf("events after the seventh: %+v, %v", events, err)
 	}
+	log, err := c.Audit(ctx, 9, 2)
+	if err != nil || len(log) != 2 || log[0].ID != 8 || log[0].What != "listed" {
+		t.Errorf("events before the ninth, of all jobs: %+v, %v", log, err)
+	}
 	agents, err := c.Agents(ctx)
 	if err != nil || len(agents) != 5 || agents[0].Agent != "hub-2" {
 		t.Errorf("agents: %+v, %v", agents, err)

@@ -41,22 +41,28 @@ func (s *site) listDeliveries(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *site) resendDelivery(w http.ResponseWriter, r *http.Request) error {
-	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
-	if err != nil || id <= 0 {
-		return notThere("tranship notice ls lists the deliveries.", "%q is not the number of a delivery", clip(r.PathValue("id")))
-	}
 	who, err := readWhoAlone(r)
 	if err != nil {
 		return err
 	}
-	d, err := s.Messenger.Resend(r.Context(), work.DeliveryID(id), who)
-	if errors.Is(err, work.ErrNotThere) {
-		return notThere("tranship notice ls lists the deliveries.", "there is no delivery %d, or it is forgotten by now", id)
-	}
+	d, err := s.resend(r, who)
 	if err != nil {
 		return err
 	}
 	return answerJSON(w, d)
+}
+
+// resend has the delivery tried again that the address names.
+func (s *site) resend(r *http.Request, who string) (work.Delivery, error) {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	if err != nil || id <= 0 {
+		return work.Delivery{}, notThere("tranship notice ls lists the deliveries.", "%q is not the number of a delivery", clip(r.PathValue("id")))
+	}
+	d, err := s.Messenger.Resend(r.Context(), work.DeliveryID(id), who)
+	if errors.Is(err, work.ErrNotThere) {
+		return d, notThere("tranship notice ls lists the deliveries.", "there is no delivery %d, or it is forgotten by now", id)
+	}
+	return d, err
 }
 
 func (s *site) listReceivers(w http.ResponseWriter, r *http.Request) error {
@@ -68,19 +74,25 @@ func (s *site) listReceivers(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *site) testReceiver(w http.ResponseWriter, r *http.Request) error {
-	name := r.PathValue("name")
 	who, err := readWhoAlone(r)
 	if err != nil {
 		return err
 	}
-	d, err := s.Messenger.Test(r.Context(), name, who)
-	if errors.Is(err, work.ErrNotThere) {
-		return notThere("tranship notice receivers lists them.", "no receiver is called %q", clip(name))
-	}
+	d, err := s.try(r, who)
 	if err != nil {
 		return err
 	}
 	return answerJSON(w, d)
+}
+
+// try sends the receiver that the address names a test.
+func (s *site) try(r *http.Request, who string) (work.Delivery, error) {
+	name := r.PathValue("name")
+	d, err := s.Messenger.Test(r.Context(), name, who)
+	if errors.Is(err, work.ErrNotThere) {
+		return d, notThere("tranship notice receivers lists them.", "no receiver is called %q", clip(name))
+	}
+	return d, err
 }
 
 // notThere is the problem of a name or number that stands for nothing.

@@ -74,3 +74,24 @@ func (f *fake) fillAgents() {
 	agent("hub-4", "aws-eu-west-1", "running", 0, 0, 2*time.Second).Trouble = "s3://shop-images: the credentials have expired"
 	agent("west-1", "gcp-europe-west4", "running", 0, 0, 11*time.Minute)
 }
+
+// fillRemarks says how the objects were proven, what they left behind and why
+// they were skipped, and what an agent found out about the stores.
+func (f *fake) fillRemarks() {
+	skips, dropped, proofs := f.remarks[work.AboutSkipped], f.remarks[work.AboutDropped], f.remarks[work.AboutProof]
+	skips[4] = []work.Tally{{Name: "etag", Count: 200, Key: "2025/00020.pdf"}}
+	skips[7] = []work.Tally{{Name: "etag", Count: 12001, Key: "eu/0100.jpg"}, {Name: "archived", Count: 399, Key: "us/9.jpg"}}
+	dropped[7] = []work.Tally{{Name: "tags", Count: 41007, Key: "eu/0007.jpg"}, {Name: "metadata:photographer", Count: 3, Key: "日本/写真 1.jpg"}}
+	proofs[1] = []work.Tally{{Name: "crc32c", Count: 1204411, Key: "2019/01.tar"}}
+	proofs[4] = []work.Tally{{Name: "crc32c/target", Count: 90990, Key: "2025/00001.pdf"}, {Name: work.ProofOfSize, Count: 10, Key: "2025/00002.pdf"}}
+	proofs[7] = []work.Tally{{Name: "crc32c", Count: 150000, Key: "eu/0001.jpg"}, {Name: "md5/target", Count: 1200, Key: "eu/0002.jpg"},
+		{Name: "md5/source", Count: 7, Key: "eu/0003.jpg"}, {Name: work.ProofOfSize, Count: 3, Key: "eu/0004.jpg"}}
+	f.change(7, func(j *work.Job) {
+		j.Options.Verify, j.Options.Split, j.Options.Class, j.Options.Carry = work.VerifyReadback, 1<<30, "keep", "archived=skip"
+		j.Report = &work.Report{Agent: "hub-1",
+			Source: work.StoreReport{Driver: "s3", Facts: []work.Fact{{Name: "checksums", Text: "CRC64NVME of whole objects"},
+				{Name: "versions", Text: "reads are pinned by ETag"}}},
+			Target: work.StoreReport{Driver: "gs", Facts: []work.Fact{{Name: "checksums", Text: "CRC32C, checked by the server"}}},
+			Losses: []work.Loss{{Field: work.FieldTags, Policy: work.PolicyDrop, Why: "a store of kind gs has no place for it"}}}
+	})
+}

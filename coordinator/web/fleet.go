@@ -50,16 +50,26 @@ type agentRow struct {
 	Href   string
 }
 
-// Takes reports whether the agent takes new work.
-func (a agentRow) Takes() bool { return !a.Silent && a.State != "draining" }
+// Unseen reports whether the agent has joined and was never heard from.
+func (a agentRow) Unseen() bool { return a.LastSeen.IsZero() }
+
+// Revoked reports whether the agent was shut out of the fleet.
+func (a agentRow) Revoked() bool { return a.Identity != nil && !a.Identity.RevokedAt.IsZero() }
+
+// Lost reports whether the agent was heard from, and should be still.
+func (a agentRow) Lost() bool { return a.Silent && !a.Unseen() && !a.Revoked() }
 
 // Stuck reports whether something keeps the agent from working. Of one that has
-// fallen silent it is not known any more.
-func (a agentRow) Stuck() bool { return !a.Silent && a.Trouble != "" }
+// fallen silent, or was shut out, it is not known any more.
+func (a agentRow) Stuck() bool { return !a.Silent && !a.Revoked() && a.Trouble != "" }
 
-// Word says in one word how the agent is.
+// Word says in a word or two how the agent is.
 func (a agentRow) Word() string {
 	switch {
+	case a.Revoked():
+		return "revoked"
+	case a.Unseen():
+		return "never seen"
 	case a.Silent:
 		return "silent"
 	case a.Stuck():
@@ -94,7 +104,7 @@ func (s *site) agentRows(ctx context.Context) ([]agentRow, error) {
 func (s *site) agentRow(a work.AgentRow) agentRow {
 	now := s.now()
 	return agentRow{AgentRow: a, Seen: when(a.LastSeen, now), Since: when(a.Started, now),
-		Silent: now.Sub(a.LastSeen) > agentSilent, Href: "/agents/" + url.PathEscape(a.Site) + "/" + url.PathEscape(a.Agent)}
+		Silent: now.Sub(a.LastSeen) > agentSilent, Href: agentHref(a.Site, a.Agent)}
 }
 
 // A siteRow is the agents of one site together.
@@ -117,8 +127,10 @@ func bySite(rows []agentRow) []siteRow {
 		}
 		at := &list[len(list)-1]
 		at.Agents++
-		if a.Silent {
+		if a.Lost() {
 			at.Silent++
+		}
+		if a.Silent {
 			continue
 		}
 		if a.Stuck() {
@@ -204,9 +216,20 @@ func groups(rows []agentRow, from, upto int) []siteRow {
 
 type agentView struct {
 	agentRow
-	Jobs []jobLink
-	CLI  string
+	rights
+	Full      string // its name with that of its site, for a shell
+	Joined    moment // zero: not by an invitation
+	RevokedAt moment
+	Jobs      []jobLink
 }
+
+// Drains reports whether the agent can be asked to finish and go.
+func (v agentView) Drains() bool {
+	return v.Operate && !v.Silent && !v.Revoked() && v.State != "draining"
+}
+
+// Revocable reports whether the agent can be shut out.
+func (v agentView) Revocable() bool { return v.Admin && v.Identity != nil && !v.Revoked() }
 
 // A jobLink is a job that is only named.
 type jobLink struct{ Href, Label string }
@@ -223,7 +246,11 @@ func (s *site) agentPage(w http.ResponseWriter, r *http.Request) error {
 	if at < 0 {
 		return api.NewProblem(api.NotFound, "no agent of this name was ever heard from at this site")
 	}
-	v := agentView{agentRow: s.agentRow(now.agents[at]), CLI: "tranship fleet ls"}
+	v := agentView{agentRow: s.agentRow(now.agents[at]), rights: rightsOf(r)}
+	v.Full = shellQuote(v.Site + "/" + v.Agent)
+	if i := v.Identity; i != nil {
+		v.Joined, v.RevokedAt = when(i.JoinedAt, s.now()), when(i.RevokedAt, s.now())
+	}
 	for _, id := range v.Moving[:min(len(v.Moving), busyAgents)] {
 		link := jobLink{"/jobs/" + id.String(), "Job " + id.String()}
 		if j, err := s.one.get(r.Context(), id, s.job); err == nil {

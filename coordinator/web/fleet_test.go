@@ -73,12 +73,36 @@ func TestWorkersOn(t *testing.T) {
 	}
 }
 
+// TestAgentWords says how agents are that are not there, and what needs a person
+// of it: nothing where somebody shut them out, or they never came.
+func TestAgentWords(t *testing.T) {
+	t.Parallel()
+	s := newSite(Deps{Ledger: newFake(), Commander: newFake()})
+	s.now = func() time.Time { return noon }
+	revoked, joined := &work.Identity{JoinedAt: noon, RevokedAt: noon}, &work.Identity{JoinedAt: noon}
+	for want, a := range map[string]struct {
+		work.AgentRow
+		lost bool
+	}{
+		"running":    {work.AgentRow{LastSeen: noon, Identity: joined}, false},
+		"silent":     {work.AgentRow{LastSeen: noon.Add(-time.Minute), Identity: joined}, true},
+		"revoked":    {work.AgentRow{LastSeen: noon.Add(-time.Minute), Identity: revoked}, false},
+		"never seen": {work.AgentRow{Identity: joined}, false},
+	} {
+		a.Site, a.State = "s", "running"
+		row := s.agentRow(a.AgentRow)
+		if row.Word() != want || row.Lost() != a.lost || (len(silent([]agentRow{row}, noon)) > 0) != a.lost || (bySite([]agentRow{row})[0].Silent > 0) != a.lost {
+			t.Errorf("an agent that is %s is %s, lost: %v", want, row.Word(), row.Lost())
+		}
+	}
+}
+
 // TestGroups cuts pages out of a fleet; each site's sums are of all of it.
 func TestGroups(t *testing.T) {
 	t.Parallel()
 	var rows []agentRow
 	for i, site := range []string{"a", "a", "a", "b", "c", "c"} {
-		r := agentRow{AgentRow: work.AgentRow{Presence: work.Presence{Agent: string(rune('0' + i)), Site: site, Streams: 2, Limit: 4, Rate: 1}}}
+		r := agentRow{AgentRow: work.AgentRow{LastSeen: noon, Presence: work.Presence{Agent: string(rune('0' + i)), Site: site, Streams: 2, Limit: 4, Rate: 1}}}
 		r.Silent = i == 2
 		rows = append(rows, r)
 	}

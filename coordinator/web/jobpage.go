@@ -15,7 +15,6 @@ import (
 const (
 	failureRows = 5
 	eventRows   = 30
-	eventPages  = 20 // of events read to find the newest
 )
 
 // A faultGroup is a job's failures of one fault.
@@ -33,12 +32,6 @@ type failureRow struct {
 	Href string // of its attempts
 }
 
-// An eventRow is an event as a table shows it.
-type eventRow struct {
-	work.Event
-	When moment
-}
-
 // An objectRow is an object as a table shows it.
 type objectRow struct {
 	work.ObjectRow
@@ -47,7 +40,10 @@ type objectRow struct {
 }
 
 type jobView struct {
+	rights
 	Job      jobRow
+	Classes  []work.Class
+	Limits   []limitRow    // that bound it
 	Balance  *work.Balance // nil: could not be counted
 	Charts   chartsView
 	Parts    *partsView // nil: could not be counted in time
@@ -84,14 +80,15 @@ func (s *site) jobPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v := jobView{Job: s.row(job), Charts: s.chartsOf(j, sp, samples), Parts: s.partsOf(ctx, j, prefix)}
+	v := jobView{rights: rightsOf(r), Job: s.row(job), Classes: work.Classes(), Charts: s.chartsOf(j, sp, samples), Parts: s.partsOf(ctx, j, prefix)}
 	if err := s.fillEvidence(ctx, &v); err != nil {
 		return err
 	}
-	if v.Events, err = s.newestEvents(ctx, id); err != nil {
+	if v.Events, err = s.latestEvents(ctx, id, 0, eventRows); err != nil {
 		return err
 	}
 	if j.State.Open() {
+		v.Limits = s.limitsOf(ctx, j)
 		agents, err := s.agentRows(ctx)
 		if err != nil {
 			return err
@@ -149,29 +146,6 @@ func (s *site) failureRows(rows []work.Failure) []failureRow {
 	return out
 }
 
-// newestEvents returns the job's last events, the newest first.
-func (s *site) newestEvents(ctx context.Context, id work.JobID) ([]eventRow, error) {
-	var last []work.Event
-	after := int64(0)
-	for range eventPages {
-		events, err := s.Ledger.Events(ctx, id, after, newsLimit)
-		if err != nil {
-			return nil, err
-		}
-		last = append(last, events...)
-		last = last[max(0, len(last)-eventRows):]
-		if len(events) < newsLimit {
-			break
-		}
-		after = events[len(events)-1].ID
-	}
-	rows := make([]eventRow, 0, len(last))
-	for _, e := range slices.Backward(last) {
-		rows = append(rows, eventRow{e, when(e.At, s.now())})
-	}
-	return rows, nil
-}
-
 // A listView is a page of a job's failures or objects.
 type listView struct {
 	Job      work.Job
@@ -218,7 +192,7 @@ func (s *site) failuresPage(w http.ResponseWriter, r *http.Request) error {
 		v.Filters = append(v.Filters, string(f))
 	}
 	v.CLI = cli("tranship job failures "+j.ID.String(), "--fault", v.Filter, "--prefix", v.Prefix)
-	if len(rows) > 0 && j.State != work.Canceled {
+	if len(rows) > 0 && j.State != work.Canceled && rightsOf(r).Operate {
 		v.Retry = "/jobs/" + j.ID.String() + "/retry?" + url.Values{"fault": {v.Filter}, "prefix": {v.Prefix}}.Encode()
 		v.RetryCLI = cli("tranship job retry "+j.ID.String(), "--fault", v.Filter, "--prefix", v.Prefix)
 	}

@@ -41,17 +41,8 @@ func (s *site) createInvite(w http.ResponseWriter, r *http.Request) error {
 	if err := readBody(r, &in, false, inviteFields, &f); err != nil {
 		return err
 	}
-	if err := work.CheckSite(in.Site); err != nil {
-		f.body("/site", "%v", err)
-	}
-	n := work.NewInvite{Site: in.Site, Life: work.InviteLife, Who: readWho(r, &f)}
-	if in.Seconds != 0 {
-		least, most := int64(work.LeastInvite/time.Second), int64(work.MostInvite/time.Second)
-		if in.Seconds < least || in.Seconds > most {
-			f.body("/seconds", "must be a number from %d to %d", least, most)
-		}
-		n.Life = time.Duration(in.Seconds) * time.Second
-	}
+	n := inviteOf(in, &f)
+	n.Who = readWho(r, &f)
 	if err := f.err(); err != nil {
 		return err
 	}
@@ -61,6 +52,23 @@ func (s *site) createInvite(w http.ResponseWriter, r *http.Request) error {
 	}
 	writeJSON(w, "application/json", http.StatusCreated, out)
 	return nil
+}
+
+// inviteOf returns the invitation that is asked for and notes what is wrong with
+// it.
+func inviteOf(in api.NewInvite, f *findings) work.NewInvite {
+	if err := work.CheckSite(in.Site); err != nil {
+		f.body("/site", "%v", err)
+	}
+	n := work.NewInvite{Site: in.Site, Life: work.InviteLife}
+	if in.Seconds != 0 {
+		least, most := int64(work.LeastInvite/time.Second), int64(work.MostInvite/time.Second)
+		if in.Seconds < least || in.Seconds > most {
+			f.body("/seconds", "must be a number from %d to %d", least, most)
+		}
+		n.Life = time.Duration(in.Seconds) * time.Second
+	}
+	return n
 }
 
 func (s *site) listInvites(w http.ResponseWriter, r *http.Request) error {
@@ -75,23 +83,28 @@ func (s *site) listInvites(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *site) revokeInvite(w http.ResponseWriter, r *http.Request) error {
-	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
-	if err != nil || id < 1 {
-		return api.NewProblem(api.NoInvite, "")
-	}
 	var f findings
 	who := readWho(r, &f)
 	if err := f.err(); err != nil {
 		return err
 	}
+	if err := s.uninvite(r, who); err != nil {
+		return err
+	}
+	return answerJSON(w, struct{}{})
+}
+
+// uninvite takes the invitation back that the address names.
+func (s *site) uninvite(r *http.Request, who string) error {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	if err != nil || id < 1 {
+		return api.NewProblem(api.NoInvite, "")
+	}
 	err = s.Roster.Uninvite(r.Context(), id, who)
 	if errors.Is(err, work.ErrNotThere) {
 		return api.NewProblem(api.NoInvite, "")
 	}
-	if err != nil {
-		return err
-	}
-	return answerJSON(w, struct{}{})
+	return err
 }
 
 var joinFields = fields{"token": nil, "agent": nil, "host": nil, "key": nil}
@@ -173,22 +186,46 @@ func (s *site) notLetIn(err error) *api.Problem {
 }
 
 func (s *site) revokeAgent(w http.ResponseWriter, r *http.Request) error {
-	site, agent, who, err := readAgent(r)
-	if err != nil {
+	var f findings
+	who := readWho(r, &f)
+	if err := f.err(); err != nil {
 		return err
 	}
-	revoked, err := s.Roster.Revoke(r.Context(), site, agent, who)
-	if errors.Is(err, work.ErrNotThere) {
-		return api.NewProblem(api.NoAgent, "no agent "+agent+" has joined "+site)
-	}
+	revoked, err := s.shutOut(r, who)
 	if err != nil {
 		return err
 	}
 	return answerJSON(w, revoked)
 }
 
+// shutOut revokes the agent that the address names.
+func (s *site) shutOut(r *http.Request, who string) (work.Identity, error) {
+	site, agent, err := readAgent(r)
+	if err != nil {
+		return work.Identity{}, err
+	}
+	revoked, err := s.Roster.Revoke(r.Context(), site, agent, who)
+	if errors.Is(err, work.ErrNotThere) {
+		return work.Identity{}, api.NewProblem(api.NoAgent, "no agent "+agent+" has joined "+site)
+	}
+	return revoked, err
+}
+
 func (s *site) drainAgent(w http.ResponseWriter, r *http.Request) error {
-	site, agent, who, err := readAgent(r)
+	var f findings
+	who := readWho(r, &f)
+	if err := f.err(); err != nil {
+		return err
+	}
+	if err := s.drain(r, who); err != nil {
+		return err
+	}
+	return answerJSON(w, struct{}{})
+}
+
+// drain asks the agent that the address names to finish and go.
+func (s *site) drain(r *http.Request, who string) error {
+	site, agent, err := readAgent(r)
 	if err != nil {
 		return err
 	}
@@ -196,19 +233,14 @@ func (s *site) drainAgent(w http.ResponseWriter, r *http.Request) error {
 	if errors.Is(err, work.ErrNotThere) {
 		return api.NewProblem(api.NoAgent, "no agent "+agent+" answers at "+site)
 	}
-	if err != nil {
-		return err
-	}
-	return answerJSON(w, struct{}{})
+	return err
 }
 
-// readAgent returns the agent that the address names and who asks.
-func readAgent(r *http.Request) (site, agent, who string, err error) {
+// readAgent returns the agent that the address names.
+func readAgent(r *http.Request) (site, agent string, err error) {
 	site, agent = r.PathValue("site"), r.PathValue("agent")
 	if errors.Join(work.CheckName("site", site), work.CheckName("agent", agent)) != nil {
-		return "", "", "", api.NewProblem(api.NoAgent, "")
+		return "", "", api.NewProblem(api.NoAgent, "")
 	}
-	var f findings
-	who = readWho(r, &f)
-	return site, agent, who, f.err()
+	return site, agent, nil
 }

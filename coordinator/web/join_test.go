@@ -58,15 +58,18 @@ func (g *fakeRoster) answer(ask, agent string) (work.Welcome, error) {
 	return work.Welcome{Agent: agent, Site: "west", NATS: "tls://hub:4222", Domain: "hub", JWT: "j", Expires: noon.Add(time.Hour)}, nil
 }
 
+// knows reports whether the agent has joined and answers.
+func (g *fakeRoster) knows(agent string) bool { return agent == "west-1" || agent == "hub-1" }
+
 func (g *fakeRoster) Revoke(_ context.Context, site, agent, who string) (work.Identity, error) {
-	if agent != "west-1" {
+	if !g.knows(agent) {
 		return work.Identity{}, work.ErrNotThere
 	}
 	return work.Identity{Agent: agent, Site: site, Key: "U", Host: "h", JoinedAt: noon, RevokedAt: noon, RevokedBy: who}, nil
 }
 
 func (g *fakeRoster) Drain(_ context.Context, _, agent, _ string) error {
-	if agent != "west-1" {
+	if !g.knows(agent) {
 		return work.ErrNotThere
 	}
 	return nil

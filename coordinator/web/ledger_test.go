@@ -73,7 +73,7 @@ func TestWithLedger(t *testing.T) {
 	_, err = c.Jobs(ctx, "", api.Page{Cursor: "mine"})
 	code(err, api.BadCursor)
 	for _, path := range []string{"/", "/jobs", "/jobs/" + job.ID.String(), "/jobs/" + job.ID.String() + "/objects?outcome=open",
-		"/jobs/" + job.ID.String() + "/failures?fault=denied", "/agents"} {
+		"/jobs/" + job.ID.String() + "/failures?fault=denied", "/agents", "/settings", "/settings/audit"} {
 		resp, page := b.do(t, "GET", path, "", "Accept", "text/html")
 		if resp.StatusCode != 200 {
 			t.Errorf("%s answered %s:\n%s\n%s", path, resp.Status, page, b.log)

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,9 +16,18 @@ func (s *site) listLimits(w http.ResponseWriter, r *http.Request) error {
 	if err := p.err(); err != nil {
 		return err
 	}
-	limits, shares, unbounded, err := s.Limits.Limits(r.Context())
+	list, err := s.limitList(r.Context())
 	if err != nil {
 		return err
+	}
+	return answerJSON(w, list)
+}
+
+// limitList returns all limits as they stand now.
+func (s *site) limitList(ctx context.Context) (api.LimitList, error) {
+	limits, shares, unbounded, err := s.Limits.Limits(ctx)
+	if err != nil {
+		return api.LimitList{}, err
 	}
 	list := api.LimitList{Limits: make([]api.Limit, len(limits)), UnboundedAgents: append([]string{}, unbounded...)}
 	for i, l := range limits {
@@ -29,7 +39,7 @@ func (s *site) listLimits(w http.ResponseWriter, r *http.Request) error {
 			}
 		}
 	}
-	return answerJSON(w, list)
+	return list, nil
 }
 
 var newLimitFields = fields{"scope": nil, "name": nil, "bytes": nil, "requests": nil, "dry_run": nil,
@@ -42,30 +52,37 @@ func (s *site) setLimit(w http.ResponseWriter, r *http.Request) error {
 	if err := readBody(r, &in, false, newLimitFields, &f); err != nil {
 		return err
 	}
+	now, before, err := s.changeLimit(r.Context(), in, who)
+	if err != nil {
+		return err
+	}
+	return answerJSON(w, api.ChangedLimit{Limit: &now, Before: before})
+}
+
+// changeLimit checks and sets a limit.
+func (s *site) changeLimit(ctx context.Context, in api.NewLimit, who string) (now work.Limit, before *work.Limit, err error) {
+	var f findings
 	if why := checkLine(in.Name, maxURL); why != "" {
 		f.body("/name", "%s", why)
-		return f.err()
+		return now, nil, f.err()
 	}
 	if in.Scope == work.LimitStore {
 		if why := checkURL(in.Name); why != "" {
 			f.body("/name", "%s", why)
-			return f.err()
+			return now, nil, f.err()
 		}
 	}
 	limit := work.Limit{Scope: in.Scope, Name: in.Name, Rate: in.Rate, Windows: in.Windows}
 	if err := limit.Check(); err != nil {
 		f.body("", "%s", err)
-		return f.err()
+		return now, nil, f.err()
 	}
-	now, before, err := s.Limits.SetLimit(r.Context(), limit, who, in.DryRun)
-	switch {
-	case errors.Is(err, work.ErrTooMany):
+	now, before, err = s.Limits.SetLimit(ctx, limit, who, in.DryRun)
+	if errors.Is(err, work.ErrTooMany) {
 		f.body("", "there are %d limits already, and there may be no more: remove one", work.MaxLimits)
-		return f.err()
-	case err != nil:
-		return err
+		err = f.err()
 	}
-	return answerJSON(w, api.ChangedLimit{Limit: &now, Before: before})
+	return now, before, err
 }
 
 func (s *site) removeLimit(w http.ResponseWriter, r *http.Request) error {
@@ -79,14 +96,19 @@ func (s *site) removeLimit(w http.ResponseWriter, r *http.Request) error {
 	if err := p.err(); err != nil {
 		return err
 	}
-	gone, err := s.Limits.RemoveLimit(r.Context(), scope, name, who, dry == "true")
-	switch {
-	case errors.Is(err, work.ErrNotThere):
-		return api.NewProblem(api.NotFound, fmt.Sprintf("there is no limit of %s %s", scope, clip(name)))
-	case err != nil:
+	gone, err := s.dropLimit(r.Context(), scope, name, who, dry == "true")
+	if err != nil {
 		return err
 	}
 	return answerJSON(w, api.ChangedLimit{Before: &gone})
+}
+
+func (s *site) dropLimit(ctx context.Context, scope work.LimitScope, name, who string, dry bool) (work.Limit, error) {
+	gone, err := s.Limits.RemoveLimit(ctx, scope, name, who, dry)
+	if errors.Is(err, work.ErrNotThere) {
+		return gone, api.NewProblem(api.NotFound, fmt.Sprintf("there is no limit of %s %s", scope, clip(name)))
+	}
+	return gone, err
 }
 
 func (s *site) setPriority(w http.ResponseWriter, r *http.Request) error {

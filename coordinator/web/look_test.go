@@ -33,6 +33,12 @@ var allPages = []struct{ name, path, part, want string }{
 	{"search", "/search", "main", "Search"},
 	{"search-found", "/search?q=eu/00&match=begins", "main", "crc32c"},
 	{"problems", "/problems", "main", "idempotency_key_reused"},
+	{"settings", "/settings", "#limits", "gcp-europe-west4/west-1"},
+	{"settings-audit", "/settings/audit", "#audit", "203.0.113.7"},
+	{"agent-joined", "/agents/aws-eu-west-1/hub-1", "#actions", "Revoke"},
+	{"agent-revoked", "/agents/gcp-europe-west4/west-2", "#head", "shut out of the fleet"},
+	{"agent-unseen", "/agents/gcp-europe-west4/west-3", "#head", "never heard from"},
+	{"job-awaiting", "/jobs/8", "#workers", "It waits for an agent"},
 }
 
 // looks are the ways in which every page is looked at; the first two show each
@@ -51,7 +57,7 @@ var looks = []struct {
 func TestLooks(t *testing.T) {
 	browser := chromium(t)
 	checker := axe(t)
-	b, none, closed := serve(t, atWork()), serve(t, newFake()), guard(t, atWork())
+	b, none, closed := serve(t, governed()), serve(t, newFake()), guard(t, atWork())
 	some := looks
 	if os.Getenv("TRANSHIP_LONG") != "1" {
 		some = looks[:2]
@@ -67,6 +73,10 @@ func TestLooks(t *testing.T) {
 				}
 				tb.looks(page.name+"-"+look.name, checker)
 			}
+			tb.visit("/settings")
+			tb.do(chromedp.SendKeys(chromedp.CSS("#invite-site"), "west"), chromedp.Click(chromedp.CSS("#do-invite")), chromedp.WaitVisible(chromedp.CSS("#told")))
+			tb.shows("#told", "tranship fleet join --server https://hub --token tsj_x", "beware")
+			tb.looks("settings-told-"+look.name, checker)
 			tb.visit("/jobs/999")
 			tb.shows("main", "There is no such job", "tranship job ls", "no_job")
 			tb.looks("not-found-"+look.name, checker)
@@ -175,14 +185,14 @@ func (tb *tab) shoot(name string) {
 // reached, in the order of the page, and it is seen where one is.
 func TestKeyboard(t *testing.T) {
 	browser := chromium(t)
-	b := serve(t, atWork())
+	b := serve(t, governed())
 	tb := b.open(t, browser, 1280, 900, "light")
-	for _, path := range []string{"/jobs/7", "/jobs", "/agents", "/search?q=eu"} {
+	for _, path := range []string{"/jobs/7", "/jobs", "/agents", "/search?q=eu", "/settings"} {
 		tb.visit(path)
 		if path == "/jobs/7" {
 			tb.await(`!document.querySelector('#plots').hidden`)
 		}
-		const controls = `[...document.querySelectorAll('a[href],button,input:not([type=hidden]),select,summary')].filter((e) => e.checkVisibility())`
+		const controls = `[...document.querySelectorAll('a[href],button,input:not([type=hidden]),select,textarea,summary')].filter((e) => e.checkVisibility())`
 		n := get(tb, chromedp.Evaluate[int](controls+`.length`))
 		for i := range n {
 			tb.do(chromedp.KeyEvent("\t"))

@@ -17,7 +17,7 @@ import (
 // found good; -update rewrites them.
 func TestGoldenPages(t *testing.T) {
 	t.Parallel()
-	full, none := serve(t, atWork()), serve(t, newFake())
+	full, none, set := serve(t, atWork()), serve(t, newFake()), serve(t, governed())
 	tests := []struct {
 		name, path string
 		from       *bench
@@ -49,6 +49,15 @@ func TestGoldenPages(t *testing.T) {
 		{"search_job", "/search?q=eu/000&job=7", full, http.StatusOK},
 		{"search_none", "/search?q=nowhere", full, http.StatusOK},
 		{"problem_no_agent", "/agents/aws-eu-west-1/none", full, http.StatusNotFound},
+		{"settings", "/settings", set, http.StatusOK},
+		{"settings_empty", "/settings", none, http.StatusOK},
+		{"audit", "/settings/audit?before=5", set, http.StatusOK},
+		{"agent_revoked", "/agents/gcp-europe-west4/west-2", set, http.StatusOK},
+		{"agent_unseen", "/agents/gcp-europe-west4/west-3", set, http.StatusOK},
+		{"agent_joined", "/agents/aws-eu-west-1/hub-1", set, http.StatusOK},
+		{"agents_joined", "/agents?site=gcp-europe-west4", set, http.StatusOK},
+		{"job_limited", "/jobs/7", set, http.StatusOK},
+		{"job_awaiting", "/jobs/8", set, http.StatusOK},
 		{"problems", "/problems", full, http.StatusOK},
 		{"problem_no_job", "/jobs/99", full, http.StatusNotFound},
 		{"problem_invalid", "/jobs?state=busy&x=1", full, http.StatusUnprocessableEntity},
@@ -94,7 +103,7 @@ func firstDifference(got, want string) string {
 func TestHostileTexts(t *testing.T) {
 	t.Parallel()
 	const evil = "\"'><script>alert(1)</script>{{.}}\u202e\x1b[2J\n\x00\xff"
-	f := atWork()
+	f := governed()
 	f.change(7, func(j *work.Job) {
 		j.Name, j.Source, j.Target, j.Site, j.SubmittedBy, j.Error = evil, "s3://"+evil, "s3://"+evil, evil, evil, evil
 	})
@@ -107,11 +116,22 @@ func TestHostileTexts(t *testing.T) {
 		o.Key, o.Agent, o.Reason, o.Proof, o.Checksum, o.Error, o.Dropped = evil, evil, evil, evil, evil, evil, evil
 	}
 	for i := range f.events {
-		f.events[i].Who, f.events[i].What, f.events[i].Note = evil, evil, evil
+		e := &f.events[i]
+		e.Who, e.What, e.Note, e.From = evil, evil, evil, evil
+	}
+	for i := range f.tokens {
+		f.tokens[i].Name, f.tokens[i].CreatedBy, f.tokens[i].Scope = evil, evil, evil
+	}
+	for i := range f.limits {
+		l := &f.limits[i]
+		l.Name, l.ChangedBy, l.Windows = evil, evil, []work.Window{{From: evil, Until: evil, Zone: evil}}
 	}
 	for i := range f.agents {
 		a := &f.agents[i]
 		a.Agent, a.Host, a.Site, a.Version, a.State, a.Trouble = evil, evil, evil, evil, evil, evil
+		if a.Identity != nil {
+			a.Identity.Key, a.Identity.Host, a.Identity.RevokedBy = evil, evil, evil
+		}
 		a.Labels, a.Stores, a.Moving = map[string]string{evil: evil}, []string{evil}, []work.JobID{7}
 		a.Tuning = []work.Tuning{{Source: "s3://" + evil, Target: "s3://" + evil, Why: evil}}
 	}
@@ -132,7 +152,7 @@ func TestHostileTexts(t *testing.T) {
 		"/jobs/7?prefix=" + url.QueryEscape(evil+"/"), "/agents/" + url.PathEscape(evil) + "/" + url.PathEscape(evil),
 		"/search?match=whole&q=" + url.QueryEscape(work.Quote(evil)), "/agents?text=%3Cscript%3Ealert(1)", "/jobs?text=%3Cscript%3Ealert(1)",
 		attemptsHref(7, evil), "/jobs/2/attempts", "/jobs/7/attempts?key=%3Cscript%3Ealert(1)",
-		"/jobs/7/failures?prefix=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", "/jobs?state=%3Cscript%3Ealert(1)", "/<script>alert(1)"} {
+		"/jobs/7/failures?prefix=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", "/jobs?state=%3Cscript%3Ealert(1)", "/settings", "/settings/audit", "/<script>alert(1)"} {
 		resp, page := b.do(t, "GET", path, "", "Accept", "text/html")
 		if resp.StatusCode >= 500 {
 			t.Errorf("%s answered %s", path, resp.Status)

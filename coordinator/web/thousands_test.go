@@ -48,6 +48,11 @@ func (c *counting) Events(ctx context.Context, id work.JobID, after int64, limit
 	return c.Ledger.Events(ctx, id, after, limit)
 }
 
+func (c *counting) LatestEvents(ctx context.Context, id work.JobID, before int64, limit int) ([]work.Event, error) {
+	c.calls.Add(1)
+	return c.Ledger.LatestEvents(ctx, id, before, limit)
+}
+
 func (c *counting) Agents(ctx context.Context) ([]work.AgentRow, error) {
 	c.calls.Add(1)
 	return c.Ledger.Agents(ctx)

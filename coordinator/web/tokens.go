@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -32,32 +33,47 @@ func (s *site) createToken(w http.ResponseWriter, r *http.Request) error {
 	if err := readBody(r, &in, false, newTokenFields, &f); err != nil {
 		return err
 	}
+	life := checkToken(in, &f)
+	who := readWho(r, &f)
+	if err := f.err(); err != nil {
+		return err
+	}
+	made, err := s.makeToken(r.Context(), in, life, who)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, "application/json", http.StatusCreated, made)
+	return nil
+}
+
+// checkToken notes what is wrong with a token that is asked for and returns how
+// long it is to count; 0 is for ever.
+func checkToken(in api.NewToken, f *findings) time.Duration {
 	if !tokenName.MatchString(in.Name) || ownNames[in.Name] {
 		f.body("/name", "must be 1 to 64 letters, digits or any of _.@+- and begin with a letter; tranship, api and page are taken")
 	}
 	if _, err := work.ParseScope(clip(string(in.Scope))); err != nil {
 		f.body("/scope", "%s", err)
 	}
-	life := tokenLife
-	if in.ExpiresIn != nil {
-		most := int64(maxTokenAge / time.Second)
-		if *in.ExpiresIn < 0 || *in.ExpiresIn > most {
-			f.body("/expires_in", "must be from 0, which means never, to %d seconds", most)
-		}
-		life = time.Duration(min(*in.ExpiresIn, most)) * time.Second
+	if in.ExpiresIn == nil {
+		return tokenLife
 	}
-	who := readWho(r, &f)
-	if err := f.err(); err != nil {
-		return err
+	most := int64(maxTokenAge / time.Second)
+	if *in.ExpiresIn < 0 || *in.ExpiresIn > most {
+		f.body("/expires_in", "must be from 0, which means never, to %d seconds", most)
 	}
+	return time.Duration(min(*in.ExpiresIn, most)) * time.Second
+}
+
+// makeToken makes a token. Nobody else is told its secret.
+func (s *site) makeToken(ctx context.Context, in api.NewToken, life time.Duration, who string) (api.CreatedToken, error) {
 	secret := work.NewSecret(work.SecretToken)
-	t, err := s.Access.CreateToken(r.Context(), work.Token{Name: in.Name, Scope: in.Scope, CreatedBy: who}, work.HashSecret(secret), life)
+	t, err := s.Access.CreateToken(ctx, work.Token{Name: in.Name, Scope: in.Scope, CreatedBy: who}, work.HashSecret(secret), life)
 	if err != nil {
-		return err
+		return api.CreatedToken{}, err
 	}
-	s.Log.InfoContext(r.Context(), "token created", "token", t.Name, "scope", t.Scope, "by", who)
-	writeJSON(w, "application/json", http.StatusCreated, api.CreatedToken{Token: t, Secret: secret})
-	return nil
+	s.Log.InfoContext(ctx, "token created", "token", t.Name, "scope", t.Scope, "by", who)
+	return api.CreatedToken{Token: t, Secret: secret}, nil
 }
 
 func (s *site) listTokens(w http.ResponseWriter, r *http.Request) error {
@@ -69,22 +85,30 @@ func (s *site) listTokens(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *site) revokeToken(w http.ResponseWriter, r *http.Request) error {
-	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
-	if err != nil || id < 1 {
-		return fmt.Errorf("revoke a token: %w", work.ErrNotThere)
-	}
-	var f findings
-	who := readWho(r, &f)
-	if err := readBody(r, &struct{}{}, true, fields{}, &f); err != nil {
-		return err
-	}
-	t, err := s.Access.RevokeToken(r.Context(), work.TokenID(id), who)
+	who, err := readWhoAlone(r)
 	if err != nil {
 		return err
 	}
+	t, err := s.endToken(r, who)
+	if err != nil {
+		return err
+	}
+	return answerJSON(w, t)
+}
+
+// endToken revokes the token that the address names.
+func (s *site) endToken(r *http.Request, who string) (work.Token, error) {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	if err != nil || id < 1 {
+		return work.Token{}, fmt.Errorf("revoke a token: %w", work.ErrNotThere)
+	}
+	t, err := s.Access.RevokeToken(r.Context(), work.TokenID(id), who)
+	if err != nil {
+		return work.Token{}, err
+	}
 	s.known.recent.forget() // here it is over at once
 	s.Log.InfoContext(r.Context(), "token revoked", "token", t.Name, "by", who)
-	return answerJSON(w, t)
+	return t, nil
 }
 
 // createSignIn makes a link by which a browser signs in as the caller, once.

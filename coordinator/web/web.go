@@ -51,6 +51,9 @@ type History interface {
 	// Events returns up to limit events with an id above after, by ascending
 	// id; of one job, or of all if id is zero.
 	Events(ctx context.Context, id work.JobID, after int64, limit int) ([]work.Event, error)
+	// LatestEvents is like Events, by descending id: those with an id below
+	// before, or the newest if that is zero.
+	LatestEvents(ctx context.Context, id work.JobID, before int64, limit int) ([]work.Event, error)
 }
 
 // Fleet reads the agents.
@@ -155,6 +158,7 @@ type site struct {
 	checks   *recent[struct{}, map[string]error]
 	news     *recent[position, []work.Event]
 	one      *recent[work.JobID, api.Job]
+	bounds   *recent[struct{}, api.LimitList]
 }
 
 // New returns the handler of the API, the status page and the metrics.
@@ -188,6 +192,7 @@ func newSite(d Deps) *site {
 		checks:   newRecent[struct{}, map[string]error](5 * time.Second),
 		news:     newRecent[position, []work.Event](beatEvery / 2),
 		one:      newRecent[work.JobID, api.Job](beatEvery / 2),
+		bounds:   newRecent[struct{}, api.LimitList](5 * time.Second),
 	}
 	if d.URL != "" {
 		_ = s.origin.AddTrustedOrigin(d.URL) // the configuration was checked

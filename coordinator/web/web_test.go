@@ -70,8 +70,11 @@ func serve(t testing.TB, f *fake, tune ...func(*bench)) *bench {
 func (b *bench) start(t testing.TB, l Ledger, c Commander, tune ...func(*bench)) {
 	t.Helper()
 	b.log = &lockedBuffer{}
+	if b.fake == nil { // the ledger is real: limits and tokens still are not
+		b.fake = newFake()
+	}
 	b.site = newSite(Deps{
-		Ledger: l, Commander: c, Roster: &fakeRoster{}, Messenger: new(mute), Limits: b.fake, Version: "1.4.0", Open: true,
+		Ledger: l, Commander: c, Roster: &fakeRoster{}, Messenger: new(mute), Limits: b.fake, Access: fakeTokens{fake: b.fake}, Version: "1.4.0", Open: true,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 			fmt.Fprintln(w, "tranship_up 1")

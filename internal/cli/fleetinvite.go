@@ -70,17 +70,8 @@ func (p *program) showInvited(i api.Invited, out format) error {
 	if i.Token == "" {
 		return nil
 	}
-	_, err := fmt.Fprintln(p.stdout, joinCommand(i))
+	_, err := fmt.Fprintln(p.stdout, shellQuote(i.Command()...))
 	return err
-}
-
-// joinCommand returns what to run on the agent's machine.
-func joinCommand(i api.Invited) string {
-	words := []string{"tranship", "fleet", "join", "--server", i.Server, "--token", i.Token}
-	if i.Pin != "" {
-		words = append(words, "--pin", i.Pin)
-	}
-	return shellQuote(words...)
 }
 
 func (p *program) fleetInvitesCommand() *cobra.Command {

@@ -190,8 +190,8 @@ func TestDirections(t *testing.T) {
 		t.Errorf("directions = %+v, %v, want notes on two addresses that are no use elsewhere", d, err)
 	}
 	i := api.Invited{Server: "https://hub", Token: "tsj_x", Pin: "sha256:00"}
-	if got, want := joinCommand(i), "tranship fleet join --server https://hub --token tsj_x --pin sha256:00"; got != want {
-		t.Errorf("joinCommand = %s, want %s", got, want)
+	if got, want := shellQuote(i.Command()...), "tranship fleet join --server https://hub --token tsj_x --pin sha256:00"; got != want {
+		t.Errorf("the command is %s, want %s", got, want)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/tranship/tranship/config"
 	"github.com/tranship/tranship/coordinator/api"
 	"github.com/tranship/tranship/internal/work"
 )
@@ -133,12 +132,12 @@ counts; one that ends before it begins ends on the next day.`,
 				return usage("usage: "+cmd.UseLine(), "%w", err)
 			}
 			if bytes != "" {
-				if l.Bytes, err = parseSize(bytes); err != nil {
+				if l.Bytes, err = work.ParseSize(bytes); err != nil {
 					return usage("write for example 200MiB", "--bytes: %w", err)
 				}
 			}
 			for _, text := range windows {
-				w, err := parseWindow(text)
+				w, err := work.ParseWindow(text)
 				if err != nil {
 					return usage("write for example 'mon-fri 08:00-18:00 Europe/Berlin 20MiB'", "--window %q: %w", text, err)
 				}
@@ -162,13 +161,6 @@ counts; one that ends before it begins ends on the next day.`,
 	cmd.Flags().StringArrayVar(&windows, "window", nil, "another rate for a stretch of every week; may be repeated")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "change nothing: say what would change")
 	return cmd
-}
-
-// parseSize reads a number of bytes.
-func parseSize(s string) (int64, error) {
-	var size config.Size
-	err := size.UnmarshalText([]byte(s))
-	return int64(size), err
 }
 
 func (p *program) limitRemoveCommand() *cobra.Command {
@@ -230,7 +222,7 @@ func limitText(l *work.Limit) string {
 	}
 	all := allowedText(api.Allowed{Rate: l.Rate})
 	for _, w := range l.Windows {
-		all += "; " + windowText(w)
+		all += "; " + w.String()
 	}
 	return all
 }

@@ -75,6 +75,12 @@ notify:
 		return strings.Count(call(ExitOK, "notice", "ls", "--state", string(work.DeliverySent)), "ops") == 2
 	})
 	has("listing", call(ExitOK, "notice", "ls", "--receiver", "ops"), "1\tops\ttest", "2\tops\ttest")
+	log := call(ExitOK, "audit", "--limit", "3")
+	has("the audit log", log, "\t127.0.0.1\t-\tnotice resent\t")
+	if rows := strings.Split(strings.TrimSpace(log), "\n"); len(rows) != 4 {
+		t.Errorf("three events are listed as %q", rows)
+	}
+	has("the whole audit log", call(ExitOK, "audit", "--limit", "0", "-o", "ndjson"), `"what":"receiver tested"`)
 	has("nothing to send", call(ExitFailed, "notice", "resend", "99"), "no delivery 99")
 	has("not a number", call(ExitUsage, "notice", "resend", "x"), "tranship notice ls lists them")
 	has("not a state", call(ExitUsage, "notice", "ls", "--state", "lost"), "use waiting, sent or given_up")

@@ -1,4 +1,4 @@
-package cli
+package work
 
 import (
 	"errors"
@@ -7,17 +7,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/tranship/tranship/coordinator/api"
-	"github.com/tranship/tranship/internal/work"
 )
 
 // dayNames are how days are written, from Sunday.
 var dayNames = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 
-// parseWindow reads [DAYS] FROM-UNTIL [ZONE] WHAT. Whether its times and its zone
-// can be is for the server to say.
-func parseWindow(s string) (w work.Window, err error) {
+// ParseWindow reads [DAYS] FROM-UNTIL [ZONE] WHAT. Whether its times and its zone
+// can be is for Limit.Check to say.
+func ParseWindow(s string) (w Window, err error) {
 	words := strings.Fields(s)
 	if len(words) > 0 && !strings.Contains(words[0], ":") {
 		if w.Days, err = parseDays(words[0]); err != nil {
@@ -77,7 +74,7 @@ func parseDays(s string) (days []time.Weekday, err error) {
 }
 
 // parseAllowed reads what may pass in a window.
-func parseAllowed(words []string, w *work.Window) (err error) {
+func parseAllowed(words []string, w *Window) (err error) {
 	if len(words) == 1 && (words[0] == "stop" || words[0] == "unlimited") {
 		w.Stop = words[0] == "stop"
 		return nil
@@ -89,25 +86,53 @@ func parseAllowed(words []string, w *work.Window) (err error) {
 			}
 			continue
 		}
-		if w.Bytes, err = parseSize(word); err != nil {
+		if w.Bytes, err = ParseSize(word); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// windowText writes a window as it is read.
-func windowText(w work.Window) string {
-	var words, days []string
-	for _, d := range w.Days {
-		days = append(days, dayNames[d])
-	}
-	if len(days) > 0 {
-		words = append(words, strings.Join(days, ","))
+// String returns the form that ParseWindow reads.
+func (w Window) String() string {
+	var words []string
+	if len(w.Days) > 0 {
+		words = append(words, daysText(w.Days))
 	}
 	words = append(words, w.From+"-"+w.Until)
 	if w.Zone != "" {
 		words = append(words, w.Zone)
 	}
-	return strings.Join(append(words, allowedText(api.Allowed{Rate: w.Rate, Stop: w.Stop})), " ")
+	if w.Stop {
+		return strings.Join(append(words, "stop"), " ")
+	}
+	if w.Rate == (Rate{}) {
+		return strings.Join(append(words, "unlimited"), " ")
+	}
+	if w.Bytes != 0 {
+		words = append(words, SizeText(w.Bytes))
+	}
+	if w.Requests != 0 {
+		words = append(words, strconv.FormatFloat(w.Requests, 'f', -1, 64)+"req")
+	}
+	return strings.Join(words, " ")
+}
+
+// daysText writes days, three and more in a row as a range.
+func daysText(days []time.Weekday) string {
+	var parts []string
+	for i := 0; i < len(days); {
+		last := i
+		for last+1 < len(days) && days[last+1] == (days[last]+1)%7 {
+			last++
+		}
+		if last < i+2 {
+			last = i
+			parts = append(parts, dayNames[days[i]])
+		} else {
+			parts = append(parts, dayNames[days[i]]+"-"+dayNames[days[last]])
+		}
+		i = last + 1
+	}
+	return strings.Join(parts, ",")
 }
