@@ -15,6 +15,7 @@ import (
 	"golang.org/x/oauth2/google"
 	"google.golang.org/api/option"
 
+	"github.com/tranship/tranship/internal/netguard"
 	"github.com/tranship/tranship/internal/work"
 )
 
@@ -142,11 +143,13 @@ func (c *client) native() []option.ClientOption {
 // has a connection of its own (no HTTP/2): one connection's flow control would
 // cap them all. Bodies arrive as they are stored (no transparent gunzip). There
 // is no limit on the time a request may take; steady sees to it that it makes
-// progress.
+// progress. It connects only where netguard lets it, other than what fetches
+// tokens: that asks the metadata service.
 func newTransport() *http.Transport {
+	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second, Control: netguard.Control}
 	t := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:         dialer.DialContext,
 		MaxIdleConnsPerHost: 1024,
 		IdleConnTimeout:     60 * time.Second,
 		TLSHandshakeTimeout: 15 * time.Second,
