@@ -37,13 +37,23 @@ func TestControl(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := &net.Dialer{Control: Control}
-	for host, want := range map[string]error{"127.0.0.1": nil, "::ffff:127.0.0.1": nil, "0.0.0.0": ErrRefused, "169.254.169.254": ErrRefused, "::ffff:169.254.169.254": ErrRefused} {
+	for host, want := range map[string]error{"127.0.0.1": nil, "::ffff:127.0.0.1": nil, "0.0.0.0": ErrRefused, "::ffff:0.0.0.0": ErrRefused} {
 		c, err := d.DialContext(t.Context(), "tcp", net.JoinHostPort(host, port))
 		if !errors.Is(err, want) {
 			t.Errorf("dial %s: %v, want %v", host, err, want)
 		}
 		if err == nil {
 			c.Close()
+		}
+	}
+	for _, address := range []string{"169.254.169.254:80", "[::ffff:169.254.169.254]:80", "[fe80::1%eth0]:443", "[fd00:ec2::254]:80"} {
+		if err := Control("tcp", address, nil); !errors.Is(err, ErrRefused) {
+			t.Errorf("Control(%s) = %v, want it refused", address, err)
+		}
+	}
+	for _, odd := range []string{"169.254.169.254", "host:80", ""} {
+		if Control("tcp", odd, nil) == nil {
+			t.Errorf("Control(%q) lets pass what is no address", odd)
 		}
 	}
 }

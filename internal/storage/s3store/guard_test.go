@@ -15,10 +15,13 @@ import (
 )
 
 // A job's URL leads an agent to no address where only the machine itself is to
-// ask. The one here is odd and leads to this machine, so that a request would
-// arrive.
+// ask. The ones here are odd and lead to this machine, where a request would
+// arrive; a proxy of the environment would connect in our place.
 func TestEndpointThatIsNobodys(t *testing.T) {
 	t.Parallel()
+	if p, err := http.ProxyFromEnvironment(&http.Request{URL: &url.URL{Scheme: "http", Host: "0.0.0.0"}}); p != nil || err != nil {
+		t.Skip("a proxy is set in the environment: it is what connects")
+	}
 	var reached atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Add(1) }))
 	t.Cleanup(server.Close)
@@ -26,7 +29,7 @@ func TestEndpointThatIsNobodys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, host := range []string{"0.0.0.0:" + port, "[::ffff:0.0.0.0]:" + port, "169.254.169.254", "[::ffff:a9fe:a9fe]"} {
+	for _, host := range []string{"0.0.0.0:" + port, "[::ffff:0.0.0.0]:" + port} {
 		u := &url.URL{Scheme: "s3", Host: "bkt", RawQuery: "anonymous=true&use_path_style=true&endpoint=" + url.QueryEscape("http://"+host)}
 		s, err := Open(t.Context(), u, storage.Credentials{})
 		if err != nil {
