@@ -51,8 +51,8 @@ func (s Stores) Site(raw string) string {
 
 // Resolve returns what a job's URL comes to: that of the store it names, or
 // itself with the parameters of the store that it matches. The longest match
-// counts. A URL with another endpoint, account or profile than the store's is
-// that of another store, and gets nothing of it.
+// counts. A URL with another endpoint, region, account or profile than the
+// store's is that of another store, and gets nothing of it.
 func (s Stores) Resolve(raw string) (Place, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -195,5 +195,8 @@ func (st Store) strange(u *url.URL) bool {
 		home = base.Query()
 	}
 	q := u.Query()
-	return slices.ContainsFunc(steering, func(name string) bool { return q.Has(name) && q.Get(name) != home.Get(name) })
+	differs := func(name string) bool { return q.Has(name) && q.Get(name) != home.Get(name) }
+	// An entry that names no region leaves it to the URL: without an endpoint,
+	// every region is the same service's.
+	return slices.ContainsFunc(steering, differs) || home.Has("region") && differs("region")
 }

@@ -35,7 +35,7 @@ func TestStoresResolve(t *testing.T) {
 		{"store://ole/", "", "", "does not know the store ole; did you mean old?"},
 		{"store://bare/", "", "", "it has no url"},
 		{"s3://photos/x", "old", "s3://photos/x?endpoint=https%3A%2F%2Fone&region=eu-west-1", ""},
-		{"s3://photos/x?region=us-east-1&kmskeyid=k", "old", "s3://photos/x?endpoint=https%3A%2F%2Fone&kmskeyid=k&region=us-east-1", ""},
+		{"s3://photos/x?region=eu-west-1&kmskeyid=k", "old", "s3://photos/x?endpoint=https%3A%2F%2Fone&kmskeyid=k&region=eu-west-1", ""},
 		{"s3://photos/x?endpoint=https://one", "old", "s3://photos/x?endpoint=https%3A%2F%2Fone&region=eu-west-1", ""},
 		{"s3://photos/x?endpoint=https://evil", "", "s3://photos/x?endpoint=https://evil", ""},
 		{"s3://photos/x?disable_https=true", "", "s3://photos/x?disable_https=true", ""},
@@ -67,6 +67,26 @@ func TestStoresResolve(t *testing.T) {
 	}
 	if got := s.Names(); !slices.IsSorted(got) || len(got) != len(s) {
 		t.Errorf("Names() = %v", got)
+	}
+}
+
+// A region is a part of where requests go: another one than the entry's gets
+// nothing of its credentials.
+func TestRegionThatIsNotTheEntrys(t *testing.T) {
+	t.Parallel()
+	s := Stores{
+		"fixed": {URL: "s3://fixed?region=eu-west-1", Match: []string{"s3://fixed"}, Credentials: map[string]string{"profile": "p"}},
+		"open":  {Match: []string{"s3://open"}, Credentials: map[string]string{"profile": "p"}},
+	}
+	for raw, want := range map[string]string{
+		"s3://fixed/x": "fixed", "s3://fixed/x?region=eu-west-1": "fixed",
+		"s3://fixed/x?region=us-east-1": "", "s3://fixed/x?region=": "", "s3://fixed/x?region=eu-west-1.evil": "",
+		"s3://open/x?region=us-east-1": "open",
+	} {
+		p, err := s.Resolve(raw)
+		if err != nil || p.Name != want || (len(p.Credentials) > 0) != (want != "") {
+			t.Errorf("Resolve(%s) = %+v, %v, want the store %q", raw, p, err, want)
+		}
 	}
 }
 

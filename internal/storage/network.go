@@ -5,6 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+
+	"github.com/tranship/tranship/internal/netguard"
+	"github.com/tranship/tranship/internal/work"
 )
 
 // NoAnswer reports whether err, of a request over the network, says that no
@@ -24,6 +27,8 @@ func NoAnswer(err error) bool {
 		cert *tls.CertificateVerificationError
 	)
 	switch {
+	case errors.Is(err, netguard.ErrRefused):
+		return false
 	case errors.As(err, &name), errors.As(err, &cert):
 		return true
 	case errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect"):
@@ -36,6 +41,15 @@ func NoAnswer(err error) bool {
 		}
 	}
 	return false
+}
+
+// NetworkFault is the fault of a request that failed with err on its way: it
+// passes, unless no connection may be made to where it was to go.
+func NetworkFault(err error) work.Fault {
+	if errors.Is(err, netguard.ErrRefused) {
+		return work.Invalid
+	}
+	return work.Transient
 }
 
 // UnreachableHint says what can be done where nobody answers.

@@ -10,6 +10,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+
+	"github.com/tranship/tranship/internal/netguard"
 )
 
 // stall is how long the network may keep a request waiting.
@@ -58,9 +60,10 @@ func (p *pool) release() {
 // newTransport makes a transport fit for many streams at once, each on a
 // connection of its own. Bodies arrive as they are stored (no transparent
 // gunzip). There is no limit on the time a request may take, but on the time
-// in which nothing moves.
+// in which nothing moves. It connects only where netguard lets it, other than what
+// fetches tokens: that asks the metadata service.
 func newTransport() *http.Transport {
-	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second, Control: netguard.Control}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	return &http.Transport{

@@ -158,7 +158,7 @@ func faultOf(err error) work.Fault {
 	case errors.As(err, &answer):
 		return answerFault(answer)
 	}
-	return work.Transient // the network's
+	return storage.NetworkFault(err)
 }
 
 // codeOf returns the code that the service gave, or "".

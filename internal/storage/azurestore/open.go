@@ -47,13 +47,20 @@ func openStore(ctx context.Context, u *url.URL, creds storage.Credentials) (*Sto
 	}
 	q := u.Query()
 	q.Del("prefix")
+	if err := checkAccount(q.Get("storage_account")); err != nil {
+		return nil, err
+	}
 	who, err := identify(creds, q)
 	if err != nil {
 		return nil, err
 	}
 	s := &Store{prefix: prefix}
 	opener := azureblob.URLOpener{ServiceURLOptions: service(q)}
+	account, domain := domainOf(opener.ServiceURLOptions, q)
 	opener.MakeClient = func(service azureblob.ServiceURL, name azureblob.ContainerName) (*container.Client, error) {
+		if err := checkService(string(service), account, domain); err != nil {
+			return nil, err
+		}
 		return s.connect(string(service), string(name), who, q)
 	}
 	s.bucket, err = opener.OpenBucketURL(ctx, &url.URL{Scheme: u.Scheme, Host: u.Host, RawQuery: q.Encode()})
@@ -95,9 +102,11 @@ func (s *Store) connect(service, name string, who identity, q url.Values) (*cont
 	if err := s.dial(place); err != nil {
 		return nil, err
 	}
-	if moved && who.key == "" && !who.given {
+	if moved {
 		// Who writes a job's URL must not learn the agent's secrets.
-		return nil, errors.New("only with an account's key (AZURE_STORAGE_KEY) may the URL name the endpoint; use AZURE_STORAGE_DOMAIN and AZURE_STORAGE_PROTOCOL")
+		if err := mayMove(who, place); err != nil {
+			return nil, err
+		}
 	}
 	switch {
 	case who.key != "":

@@ -19,17 +19,17 @@ func TestOpenRefuses(t *testing.T) {
 		want      string
 	}{
 		{"no account", "azblob://box", nil, "AccountName"},
-		{"no container", "azblob://?storage_account=a", nil, "no container"},
-		{"unknown parameter", "azblob://box?storage_acount=a", nil, "unknown parameter"},
-		{"prefix that Azure would change", "azblob://box/a%5Cb?storage_account=a", nil, "backslash"},
+		{"no container", "azblob://?storage_account=abc", nil, "no container"},
+		{"unknown parameter", "azblob://box?storage_acount=abc", nil, "unknown parameter"},
+		{"prefix that Azure would change", "azblob://box/a%5Cb?storage_account=abc", nil, "backslash"},
 		{"token to another endpoint", "azblob://box?domain=example.org",
-			map[string]string{"AZURE_STORAGE_ACCOUNT": "a", "AZURE_STORAGE_SAS_TOKEN": "sig=hush"}, "may the URL name the endpoint"},
-		{"login to another endpoint", "azblob://box?storage_account=a&domain=example.org", nil, "may the URL name the endpoint"},
+			map[string]string{"AZURE_STORAGE_ACCOUNT": "abc", "AZURE_STORAGE_SAS_TOKEN": "sig=hush"}, "may the URL name the endpoint"},
+		{"login to another endpoint", "azblob://box?storage_account=abc&domain=example.org", nil, "may the URL name the endpoint"},
 		{"connection string and endpoint", "azblob://box?domain=example.org",
-			map[string]string{"AZURE_STORAGE_CONNECTION_STRING": "AccountName=a;AccountKey=" + someKey}, "names the endpoint already"},
-		{"key that is none", "azblob://box", map[string]string{"AZURE_STORAGE_ACCOUNT": "a", "AZURE_STORAGE_KEY": "hush!"}, "not base64"},
-		{"connection string that is none", "azblob://box?storage_account=a",
-			map[string]string{"AZURE_STORAGE_CONNECTION_STRING_A": "hush"}, "cannot be read"},
+			map[string]string{"AZURE_STORAGE_CONNECTION_STRING": "AccountName=abc;AccountKey=" + someKey}, "names the endpoint already"},
+		{"key that is none", "azblob://box", map[string]string{"AZURE_STORAGE_ACCOUNT": "abc", "AZURE_STORAGE_KEY": "hush!"}, "not base64"},
+		{"connection string that is none", "azblob://box?storage_account=abc",
+			map[string]string{"AZURE_STORAGE_CONNECTION_STRING_ABC": "hush"}, "cannot be read"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for name, value := range tt.env {
@@ -40,6 +40,72 @@ func TestOpenRefuses(t *testing.T) {
 				t.Errorf("Open = %v, want it refused for %q, without the secret", err, tt.want)
 			}
 		})
+	}
+}
+
+// An account is pasted into the host that an identity's token is sent to.
+func TestAccountThatNamesAHost(t *testing.T) {
+	for _, account := range []string{"evil.example/x", "x@evil.example/", "evil.example#", "evil.example?", "evil.example:443/", "evil.example", "ab",
+		"ABC", "a_b_c", "abc-tertiary", "abc\n", "abcdefghijklmnopqrstuvwxy", "127.0.0.1", "%2e%2e"} {
+		u := &url.URL{Scheme: "azblob", Host: "box", RawQuery: url.Values{"storage_account": {account}}.Encode()}
+		for what, c := range map[string]storage.Credentials{"the machine's login": {}, "a managed identity": storage.NewCredentials(map[string]string{"client_id": "c"})} {
+			s, err := Open(t.Context(), u, c)
+			if !storage.Is(err, work.Invalid) || !strings.Contains(err.Error(), "not the name of an account") {
+				t.Errorf("%q with %s: Open = %v, %v, want it refused", account, what, s, err)
+			}
+		}
+	}
+	s := openURL(t, "azblob://box?storage_account=home-secondary")
+	if got := s.container.URL(); got != "https://home-secondary.blob.core.windows.net/box" {
+		t.Errorf("the copy in another region is at %s", got)
+	}
+}
+
+// A domain that is more than a host leads elsewhere than where it seems to.
+func TestDomainThatNamesAHost(t *testing.T) {
+	for _, domain := range []string{"@evil.example", "evil.example/x", "evil.example#", "evil.example?x", "blob.core.windows.net@evil.example", "127.0.0.1:1@evil.example"} {
+		q := url.Values{"storage_account": {"home"}, "domain": {domain}}
+		u := &url.URL{Scheme: "azblob", Host: "box", RawQuery: q.Encode()}
+		s, err := Open(t.Context(), u, storage.NewCredentials(map[string]string{"client_id": "c"}))
+		if !storage.Is(err, work.Invalid) || !strings.Contains(err.Error(), "not the host") {
+			t.Errorf("%q: Open = %v, %v, want it refused", domain, s, err)
+		}
+	}
+}
+
+// A job's URL has the environment's key used at nobody's endpoint but Azure's
+// and this machine's.
+func TestKeyAtAStrangersEndpoint(t *testing.T) {
+	t.Setenv("AZURE_STORAGE_KEY_HOME", someKey)
+	for query, allowed := range map[string]bool{
+		"":                                      true,
+		"domain=127.0.0.1:1":                    true,
+		"domain=localhost:1":                    true,
+		"domain=[::1]:1&localemu=1":             true,
+		"domain=127.0.0.1:1&protocol=http":      true,
+		"domain=blob.core.chinacloudapi.cn":     true,
+		"domain=z01.blob.storage.azure.net":     true,
+		"domain=blob.core.windows.net&cdn=true": true,
+
+		"protocol=http":                             false,
+		"domain=example.org":                        false,
+		"domain=example.org&cdn=true":               false,
+		"domain=example.org&localemu=true":          false,
+		"domain=127.0.0.1.example.org":              false,
+		"domain=localhost.example.org":              false,
+		"domain=evilblob.core.windows.net&cdn=true": false,
+		"domain=10.1.2.3:1&localemu=true":           false,
+	} {
+		u := &url.URL{Scheme: "azblob", Host: "box", RawQuery: "storage_account=home&" + query}
+		s, err := Open(t.Context(), u, storage.Credentials{})
+		if allowed != (err == nil) || err != nil && !strings.Contains(err.Error(), "the agent's key is not used at") {
+			t.Errorf("%s: Open = %v, want it allowed: %v", query, err, allowed)
+		}
+		if err == nil {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }
 

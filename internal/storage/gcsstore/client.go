@@ -14,6 +14,9 @@ import (
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/google"
 	"google.golang.org/api/option"
+
+	"github.com/tranship/tranship/internal/netguard"
+	"github.com/tranship/tranship/internal/work"
 )
 
 // A client is the service under one identity. Stores with equal options share
@@ -70,8 +73,8 @@ func newClient(ctx context.Context, o options) (*client, error) {
 		if err != nil {
 			return nil, fmt.Errorf("find credentials: %w", err)
 		}
-		if universe, err = creds.GetUniverseDomain(); err != nil {
-			return nil, fmt.Errorf("find the domain of the credentials: %w", err)
+		if universe, err = universeOf(creds, o.universe); err != nil {
+			return nil, err
 		}
 		sender = &oauth2.Transport{Base: sender, Source: creds.TokenSource}
 	}
@@ -92,26 +95,35 @@ func newClient(ctx context.Context, o options) (*client, error) {
 func findCredentials(ctx context.Context, o options) (*google.Credentials, error) {
 	// The context is kept for renewing the token later on.
 	ctx = context.WithValue(context.WithoutCancel(ctx), oauth2.HTTPClient, &http.Client{Timeout: time.Minute})
-	params := google.CredentialsParams{UniverseDomain: o.universe}
-	switch text := []byte(o.credentials.Get("credentials_json")); {
-	case len(text) > 0:
-		return readCredentials(ctx, text, params)
-	case o.universe == "":
-		return gcp.DefaultCredentials(ctx)
+	if text := []byte(o.credentials.Get("credentials_json")); len(text) > 0 {
+		return readCredentials(ctx, text)
 	}
-	return gcp.DefaultCredentialsWithParams(ctx, params)
+	return gcp.DefaultCredentials(ctx)
+}
+
+// universeOf returns the domain of the service that credentials are for. A URL
+// may name it, but no other: its tokens would go to a stranger.
+func universeOf(creds *google.Credentials, named string) (string, error) {
+	own, err := creds.GetUniverseDomain()
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("find the domain of the credentials: %w", err)
+	case named != "" && named != own:
+		return "", fmt.Errorf("universe_domain is %s, but the agent's credentials are for %s and are sent nowhere else: leave it out, or use credentials that name it", work.Quote(named), own)
+	}
+	return own, nil
 }
 
 // readCredentials reads the content of a key file, which is the operator's own.
 // Its errors say nothing of what stands in it.
-func readCredentials(ctx context.Context, text []byte, params google.CredentialsParams) (*google.Credentials, error) {
+func readCredentials(ctx context.Context, text []byte) (*google.Credentials, error) {
 	var file struct {
 		Type google.CredentialsType `json:"type"`
 	}
 	if json.Unmarshal(text, &file) != nil || file.Type == "" {
 		return nil, errors.New("credentials_json is not the content of a key file of Google's")
 	}
-	params.Scopes = []string{"https://www.googleapis.com/auth/cloud-platform"}
+	params := google.CredentialsParams{Scopes: []string{"https://www.googleapis.com/auth/cloud-platform"}}
 	creds, err := google.CredentialsFromJSONWithTypeAndParams(ctx, text, file.Type, params)
 	if err != nil {
 		return nil, errors.New("credentials_json cannot be used: it is of no known type, or something is missing in it")
@@ -131,11 +143,13 @@ func (c *client) native() []option.ClientOption {
 // has a connection of its own (no HTTP/2): one connection's flow control would
 // cap them all. Bodies arrive as they are stored (no transparent gunzip). There
 // is no limit on the time a request may take; steady sees to it that it makes
-// progress.
+// progress. It connects only where netguard lets it, other than what fetches
+// tokens: that asks the metadata service.
 func newTransport() *http.Transport {
+	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second, Control: netguard.Control}
 	t := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:         dialer.DialContext,
 		MaxIdleConnsPerHost: 1024,
 		IdleConnTimeout:     60 * time.Second,
 		TLSHandshakeTimeout: 15 * time.Second,

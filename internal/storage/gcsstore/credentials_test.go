@@ -81,6 +81,42 @@ func TestOwnCredentials(t *testing.T) {
 	}
 }
 
+// A URL that names another universe would have the token sent to a stranger.
+func TestUniverseOfAStranger(t *testing.T) {
+	serviceAccount(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
+	key, err := os.ReadFile(os.Getenv("GOOGLE_APPLICATION_CREDENTIALS"))
+	must(t, err)
+	elsewhere := strings.Replace(string(key), "{", `{"universe_domain":"apis.example.eu",`, 1)
+	for _, tt := range []struct {
+		query, key string // empty: the environment's
+		base       string // empty: refused
+	}{
+		{"", "", "https://storage.googleapis.com"},
+		{"universe_domain=googleapis.com", "", "https://storage.googleapis.com"},
+		{"universe_domain=evil.example", "", ""},
+		{"universe_domain=evil.example/x", "", ""},
+		{"universe_domain=evil.example", string(key), ""},
+		{"", elsewhere, "https://storage.apis.example.eu"},
+		{"universe_domain=apis.example.eu", elsewhere, "https://storage.apis.example.eu"},
+		{"universe_domain=googleapis.com", elsewhere, ""},
+	} {
+		var c storage.Credentials
+		if tt.key != "" {
+			c = storage.NewCredentials(map[string]string{"credentials_json": tt.key})
+		}
+		s, err := openAt(t.Context(), &url.URL{Scheme: "gs", Host: "bucket", RawQuery: tt.query}, c, "")
+		switch {
+		case err != nil && (tt.base != "" || !storage.Is(err, work.Denied) || !strings.Contains(err.Error(), "sent nowhere else")):
+			t.Errorf("%s: %v, want it at %s", tt.query, err, tt.base)
+		case err == nil && s.client.base != tt.base:
+			t.Errorf("%s: the service is at %s, want %q", tt.query, s.client.base, tt.base)
+		}
+		if err == nil {
+			must(t, s.Close())
+		}
+	}
+}
+
 // TestExpired is refused a token.
 func TestExpired(t *testing.T) {
 	serviceAccount(t, func(w http.ResponseWriter, _ *http.Request) {

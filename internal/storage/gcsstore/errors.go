@@ -209,7 +209,7 @@ func faultOf(err error) work.Fault {
 	if e := told(err); e != nil {
 		return e.fault()
 	}
-	return work.Transient // the network's
+	return storage.NetworkFault(err)
 }
 
 // passing reports whether the same request may succeed in a moment.

@@ -238,7 +238,8 @@ func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
 	for _, raw := range []string{
 		"gs://", "gs:///prefix", "gs://bucket/a%0Ab", "gs://bucket/a?prefix=b", "gs://bucket?unknown=1",
-		"gs://bucket?anonymous=perhaps", "gs://bucket?grpc=true", "gs://bucket?zonal=1", "gs://bucket?private_key_path=/no/such/file",
+		"gs://bucket?anonymous=perhaps", "gs://bucket?grpc=true", "gs://bucket?zonal=1", "gs://bucket?private_key_path=errors_test.go",
+		"gs://bucket?access_id=agent@example.com",
 	} {
 		u, err := url.Parse(raw)
 		must(t, err)

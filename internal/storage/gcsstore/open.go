@@ -19,15 +19,16 @@ import (
 )
 
 // known are the query parameters that a store's URL may have: those of the Go
-// CDK's gcsblob, and the prefix.
-var known = []string{"access_id", "anonymous", "grpc", "prefix", "private_key_path", "universe_domain", "zonal"}
+// CDK's gcsblob, and the prefix. Left out is private_key_path: nothing is signed
+// here, and nobody's URL has an agent read a file.
+var known = []string{"access_id", "anonymous", "grpc", "prefix", "universe_domain", "zonal"}
 
 // options are what a store's URL and environment say about the service and the
 // identity. They are comparable: stores with equal options share connections.
 type options struct {
 	emulator  string // scheme://host:port; empty: Google's service
 	anonymous bool
-	universe  string // the service's domain, if it is not googleapis.com
+	universe  string // the service's domain; empty: that of the credentials, or googleapis.com
 
 	credentials storage.Credentials
 }
@@ -140,12 +141,15 @@ func parseURL(u *url.URL) (prefix string, o options, bare *url.URL, err error) {
 			o.anonymous = true
 		}
 	}
-	if q.Get("access_id") == "-" {
+	switch id := q.Get("access_id"); id {
+	case "":
+	case "-":
 		o.anonymous = true
-		q.Del("access_id")
+	default:
+		return "", o, nil, errors.New("access_id names who signs URLs, and none are signed here: leave it out, or write anonymous=true for nobody")
 	}
 	o.universe = q.Get("universe_domain")
-	for _, name := range []string{"prefix", "anonymous", "grpc", "zonal"} {
+	for _, name := range []string{"prefix", "access_id", "anonymous", "grpc", "zonal"} {
 		q.Del(name)
 	}
 	copied := *u

@@ -21,6 +21,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/auth"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/tranship/tranship/internal/netguard"
 )
 
 // A client is one S3 service under one identity. Stores with equal options
@@ -143,7 +145,7 @@ func newClient(ctx context.Context, o options) (*client, error) {
 		stall:     stall,
 		maxCopy:   maxCopy,
 		copyPart:  512 << 20,
-		transport: buildable.GetTransport(),
+		transport: guarded(buildable),
 		aws:       s3.NewFromConfig(cfg, o.apply).Options(),
 		signer:    newSigner(),
 	}
@@ -155,6 +157,13 @@ func newClient(ctx context.Context, o options) (*client, error) {
 		c.aws.Region = "us-east-1" // what nearly every other server than AWS goes by
 	}
 	return c, nil
+}
+
+// guarded returns a transport like that of c which connects only where netguard
+// lets it. The client itself stays as it is: with it the configuration asks the
+// metadata service for credentials.
+func guarded(c *awshttp.BuildableClient) *http.Transport {
+	return c.WithDialerOptions(func(d *net.Dialer) { d.Control = netguard.Control }).GetTransport()
 }
 
 // isAmazon reports whether an endpoint, if one is set at all, is Amazon's own,

@@ -142,7 +142,7 @@ func faultOf(err error) work.Fault {
 		}
 		return work.Denied
 	}
-	return work.Transient // the network's
+	return storage.NetworkFault(err)
 }
 
 // passing reports whether the same request may succeed in a moment.

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strconv"
 
 	"github.com/tranship/tranship/internal/storage"
+	"github.com/tranship/tranship/internal/work"
 )
 
 // options are what a store's URL says about the service and the identity. They
@@ -31,6 +33,10 @@ var known = []string{
 	"kmskeyid", "prefix", "profile", "region", "request_checksum_calculation", "response_checksum_validation",
 	"s3ForcePathStyle", "ssetype", "use_path_style",
 }
+
+// regions are the names that a region can have, those of compatible servers
+// among them, which also like capitals.
+var regions = regexp.MustCompile(`^[A-Za-z0-9-]{1,63}$`)
 
 // with returns the options with the identity of credentials; the profile and
 // the anonymity of a URL give way to theirs.
@@ -70,6 +76,9 @@ func parseURL(u *url.URL) (bucket, prefix string, o options, err error) {
 	}
 	q := u.Query()
 	o = options{region: q.Get("region"), endpoint: q.Get("endpoint"), profile: q.Get("profile")}
+	if o.region != "" && !regions.MatchString(o.region) {
+		return "", "", o, fmt.Errorf("parameter region is %s, which is not the name of a region: 1 to 63 letters, digits and hyphens", work.Quote(o.region))
+	}
 	// An endpoint whose host name must stay as it is leaves only the path for
 	// the bucket.
 	var legacy, immutable bool

@@ -63,6 +63,26 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
+// A region is pasted into the host that signed requests are sent to.
+func TestRegionThatNamesAHost(t *testing.T) {
+	t.Parallel()
+	for _, region := range []string{"evil.example/", "x@evil.example/", "evil.example#", "evil.example?", "evil.example", "a_b", "eu-west-1\n", strings.Repeat("a", 64)} {
+		for _, rest := range []url.Values{{}, {"endpoint": {"http://127.0.0.1:1"}}} {
+			rest.Set("region", region)
+			u := &url.URL{Scheme: "s3", Host: "bkt", RawQuery: rest.Encode()}
+			s, err := Open(t.Context(), u, storage.Credentials{})
+			if !storage.Is(err, work.Invalid) || !strings.Contains(err.Error(), "not the name of a region") {
+				t.Errorf("%q: Open = %v, %v, want it refused", region, s, err)
+			}
+		}
+	}
+	for _, region := range []string{"eu-west-1", "auto", "RegionOne"} {
+		if got := openURL(t, "s3://bkt?endpoint=http://127.0.0.1:1&region="+region).place.region; got != region {
+			t.Errorf("region %s is %s", region, got)
+		}
+	}
+}
+
 // TestLocate sees where requests to a bucket go.
 func TestLocate(t *testing.T) {
 	t.Parallel()
