@@ -75,6 +75,9 @@ func (h *hub) start(ctx context.Context, command string) error {
 		return err
 	}
 	h.onClose(release)
+	if err := h.withdraw(); err != nil {
+		return err
+	}
 	// The ports come first: it takes no time to find one in use.
 	if err := h.listen(); err != nil {
 		return err
@@ -258,7 +261,7 @@ func (h *hub) run(ctx context.Context, agents ...*agent.Agent) error {
 		fleet.Go(func() error { return orderly(a.Run(taking)) })
 	}
 	<-taking.Done()
-	err := fleet.Wait()
+	err := errors.Join(fleet.Wait(), h.withdraw()) // the port is given up next
 	end()
 	return errors.Join(err, core.Wait())
 }
