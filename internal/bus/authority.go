@@ -96,15 +96,14 @@ func (a *Authority) Revoke(ctx context.Context, publicKey string) error {
 }
 
 // Restore shuts out the holders of all these keys. It must be called at the
-// coordinator's start with every key that the ledger calls revoked, for an
-// embedded server forgets them. It may be repeated at any time, and should be
+// coordinator's start with every key that the ledger calls revoked, for the
+// servers may not have been told. It may be repeated at any time, and should be
 // now and then where there are several coordinators: two that change the
-// account at the same moment may undo what the other did.
+// account at the same moment may undo what the other did. An embedded server
+// forgets them when it ends and is started with them: ServerOptions.Revoked.
 func (a *Authority) Restore(ctx context.Context, revoked []string) error {
-	for _, key := range revoked {
-		if !nkeys.IsValidPublicUserKey(key) {
-			return fmt.Errorf("revoke: %q is not the public key of a user, which begins with U", key)
-		}
+	if err := checkUserKeys(revoked); err != nil {
+		return err
 	}
 	if len(revoked) == 0 {
 		return nil
@@ -114,6 +113,15 @@ func (a *Authority) Restore(ctx context.Context, revoked []string) error {
 	err := a.registry.change(ctx, func(c *jwt.AccountClaims) bool { return revoke(c, revoked) })
 	if err != nil {
 		return fmt.Errorf("revoke: %w", err)
+	}
+	return nil
+}
+
+func checkUserKeys(revoked []string) error {
+	for _, key := range revoked {
+		if !nkeys.IsValidPublicUserKey(key) {
+			return fmt.Errorf("revoke: %q is not the public key of a user, which begins with U", key)
+		}
 	}
 	return nil
 }

@@ -18,6 +18,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+
 	"github.com/tranship/tranship/internal/work"
 )
 
@@ -60,7 +63,8 @@ func TestRevoke(t *testing.T) {
 	// One of a new process is told by the ledger; its keys are the same.
 	listen := strings.TrimPrefix(s.URL(), "nats://")
 	s.Shutdown()
-	s = startServer(t, ServerOptions{Dir: dir, Listen: listen})
+	s = startServer(t, ServerOptions{Dir: dir, Listen: listen, Revoked: []string{badKey}})
+	mustNotConnect(t, badOptions)
 	if err := s.Authority().Restore(testContext(t), []string{badKey}); err != nil {
 		t.Fatal(err)
 	}
@@ -68,6 +72,61 @@ func TestRevoke(t *testing.T) {
 	eventually(t, "the other agent comes back", func() bool { return good.Healthy(testContext(t)) == nil })
 	if err := s.Authority().Revoke(testContext(t), "nobody"); err == nil {
 		t.Error("Revoke of what is no key = nil")
+	}
+}
+
+// TestRevokedAgentSlipsInAtTheStart: an agent that was revoked knocks on and on
+// with the JWT that it has, before and while the server of a new process starts.
+func TestRevokedAgentSlipsInAtTheStart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := startServer(t, ServerOptions{Dir: dir, Listen: "127.0.0.1:0"})
+	url := s.URL()
+	bad, badKey := identify(t, s.Authority(), url, "bad", "Fra", time.Now().Add(time.Hour))
+	s.Shutdown()
+
+	proof := func(nonce []byte) ([]byte, error) {
+		pair, err := nkeys.FromSeed([]byte(bad.Seed))
+		if err != nil {
+			return nil, err
+		}
+		return pair.Sign(nonce)
+	}
+	const enough = 20
+	refused, in := make(chan struct{}, enough), make(chan struct{}, 1)
+	ctx := testContext(t)
+	go func() {
+		for ctx.Err() == nil {
+			nc, err := nats.Connect(url, nats.UserJWT(bad.JWT, proof))
+			switch {
+			case err == nil:
+				nc.Close()
+				in <- struct{}{}
+				return
+			case errors.Is(err, nats.ErrAuthorization):
+				refused <- struct{}{}
+			}
+		}
+	}()
+	startServer(t, ServerOptions{Dir: dir, Listen: strings.TrimPrefix(url, "nats://"), Revoked: []string{badKey}})
+	for range enough {
+		select {
+		case <-refused:
+		case <-in:
+			t.Fatal("it got in")
+		case <-ctx.Done():
+			t.Fatal("nobody answered it")
+		}
+	}
+}
+
+// A key that is none would be kept out of nothing.
+func TestStartServerRefusesToRevokeWhatIsNoKey(t *testing.T) {
+	t.Parallel()
+	s, err := StartServer(testContext(t), ServerOptions{Dir: t.TempDir(), Listen: "127.0.0.1:0", Revoked: []string{"nobody"}})
+	if err == nil {
+		s.Shutdown()
+		t.Fatal("the server started")
 	}
 }
 

@@ -39,7 +39,10 @@ type ServerOptions struct {
 	Open     bool   // let everybody in who reaches Listen, which then must be loopback; else: who has a JWT
 	TLS      TLS    // its certificate and key; any address but loopback needs them
 	MaxStore int64  // bytes of disk; 0: three quarters of what is free at the start
-	Log      *slog.Logger
+	// Revoked are the public keys of all agents that were revoked: from the first
+	// connection on the server keeps them out.
+	Revoked []string
+	Log     *slog.Logger
 }
 
 // A Server is a NATS server inside this process. One that can no longer write
@@ -81,7 +84,7 @@ func StartServer(ctx context.Context, o ServerOptions) (*Server, error) {
 		quit: make(chan struct{}), watched: make(chan struct{}),
 	}
 	if s.tcp && !o.Open {
-		s.trust, err = newTrust(s)
+		s.trust, err = newTrust(s, o.Revoked)
 	}
 	var ns *server.Server
 	if err == nil {
@@ -99,6 +102,15 @@ func StartServer(ctx context.Context, o ServerOptions) (*Server, error) {
 	go s.watch()
 	o.Log.InfoContext(ctx, "queue server started", "dir", o.Dir, "url", s.URL(), "domain", o.Domain)
 	return s, nil
+}
+
+// Check returns why a server with these options could not start, as far as that
+// takes no time to find: its address may be in use, or its certificate missing.
+func (o ServerOptions) Check(ctx context.Context) error {
+	if _, err := serverOptions(ctx, &o); err != nil {
+		return fmt.Errorf("start the queue server: %w", err)
+	}
+	return nil
 }
 
 // serverOptions fills the gaps of o and turns it into what the server reads.

@@ -30,13 +30,18 @@ type trust struct {
 }
 
 // newTrust has a server, which was not launched yet, let in those who have a
-// JWT that was signed with the keys in its folder.
-func newTrust(s *Server) (*trust, error) {
+// JWT that was signed with the keys in its folder, but for a key that was
+// revoked.
+func newTrust(s *Server, revoked []string) (*trust, error) {
+	if err := checkUserKeys(revoked); err != nil {
+		return nil, err
+	}
 	keys, err := openKeyring(filepath.Join(s.dir, keysFolder))
 	if err != nil {
 		return nil, err
 	}
 	t := &trust{server: s, keys: keys, resolver: &server.MemAccResolver{}, claims: keys.fleetClaims()}
+	revoke(t.claims, revoked)
 	t.authority = &Authority{account: public(keys.fleet), signer: keys.agents, registry: t}
 	if err := t.configure(s.opts); err != nil {
 		return nil, err

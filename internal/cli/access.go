@@ -9,10 +9,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 
-	"github.com/tranship/tranship/config"
 	"github.com/tranship/tranship/internal/work"
 )
 
@@ -25,8 +23,8 @@ const (
 )
 
 // token returns what is shown to the server: the token in its context's file,
-// if it names one, the environment's, or that of a coordinator that runs here
-// where it is asked at the default address. Empty: none is known.
+// if it names one, the environment's, or the first one of a coordinator that
+// runs here and says that this is its address. Empty: none is known.
 func (p *program) token(base *url.URL, file string) (string, error) {
 	whose, token := "its context", ""
 	if file == "" {
@@ -38,35 +36,20 @@ func (p *program) token(base *url.URL, file string) (string, error) {
 			return "", usage("it must be a file that holds a token alone", "%s: %w", whose, err)
 		}
 	}
-	if token == "" && strings.TrimRight(base.String(), "/") == defaultServer {
-		token = p.localToken()
+	inTheClear := base.Scheme == "http" && !isLoopback(base.Hostname())
+	if token == "" && !inTheClear {
+		token = p.resident().token(base.String())
 	}
 	switch {
 	case token == "":
 		return "", nil
 	case strings.HasPrefix(token, work.SecretToken) && !work.IsSecret(work.SecretToken, token):
 		return "", usage("copy it whole: it has 53 letters and digits", "the token is misspelt or cut")
-	case base.Scheme == "http" && !isLoopback(base.Hostname()):
+	case inTheClear:
 		return "", usage("use https://; a server without TLS is to be reached through a tunnel to localhost",
 			"the token would travel in the clear to %s, so it is not sent", base.Host)
 	}
 	return token, nil
-}
-
-// localToken returns the first token of the coordinator that runs here, if this
-// user may read it. A folder that nobody uses is left alone: who knows who
-// answers at the address instead.
-func (p *program) localToken() string {
-	folders := []string{config.Default().Data}
-	if own, err := p.dataFolder(""); err == nil {
-		folders = []string{own, folders[0]}
-	}
-	for _, dir := range folders {
-		if token, err := readSecret(filepath.Join(dir, tokenFile)); err == nil && inUse(dir) {
-			return token
-		}
-	}
-	return ""
 }
 
 func isLoopback(host string) bool {

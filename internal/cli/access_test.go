@@ -78,10 +78,13 @@ func TestTokensOnTheCommandLine(t *testing.T) {
 		t.Fatalf("the first token: %v, %v", info, err)
 	}
 	base := "http://" + w.env["TRANSHIP_HTTP_LISTEN"]
-	if want := "TRANSHIP_TOKEN_FILE=" + file + " tranship copy --server " + base; !strings.HasPrefix(said["job"], want) {
+	if want := "tranship copy --server " + base; !strings.HasPrefix(said["job"], want) {
 		t.Errorf("the job line is %q, want it to begin with %q", said["job"], want)
 	}
+	w.wantStatus(t, ExitOK, "job", "ls") // the data folder says where, and has the token
 	w.env[serverVariable] = base
+	w.wantStatus(t, ExitOK, "job", "ls")
+	w.env["XDG_STATE_HOME"] = t.TempDir() // another user's
 	w.wantStatus(t, ExitDenied, "job", "ls")
 	if text := w.stderr.String(); !strings.Contains(text, "token") || !strings.Contains(text, "TRANSHIP_TOKEN") {
 		t.Errorf("without a token it says\n%s", text)
@@ -214,7 +217,8 @@ func TestSecretFile(t *testing.T) {
 }
 
 // A token goes to a server on this machine or by TLS, nowhere else; that of the
-// data folder goes only to the default address, while somebody runs there.
+// data folder goes only to the address that stands beside it, while somebody
+// runs there.
 func TestTokenGoesWhereItMay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -235,15 +239,19 @@ func TestTokenGoesWhereItMay(t *testing.T) {
 	if err := writeSecret(filepath.Join(folder, tokenFile), secret); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := token(defaultServer); got != "" || err != nil {
+	const there = "http://127.0.0.1:9000"
+	if err := writeSecret(filepath.Join(folder, addressFile), there); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := token(there); got != "" || err != nil {
 		t.Errorf("nobody runs here, and %q is shown, %v", got, err)
 	}
 	release, err := lockData(folder, "up")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for base, want := range map[string]string{defaultServer: secret, defaultServer + "/": secret, "http://127.0.0.1:9000": "",
-		"http://localhost:8480": "", "https://127.0.0.1:8480": "", "http://192.0.2.7:8480": ""} {
+	for base, want := range map[string]string{there: secret, there + "/": secret, defaultServer: "", "http://127.0.0.1:9001": "",
+		"http://localhost:9000": "", "https://127.0.0.1:9000": "", "http://192.0.2.7:9000": ""} {
 		if got, err := token(base); got != want || err != nil {
 			t.Errorf("to %s goes %q, %v; want %q", base, got, err, want)
 		}

@@ -45,8 +45,11 @@ func (h *hub) ensureToken(ctx context.Context) error {
 		return fmt.Errorf("write the first token: %w", err)
 	}
 	created, err := h.ledger.CreateFirstToken(ctx, work.HashSecret(secret), lost)
-	if err != nil || !created {
-		return errors.Join(err, os.Remove(path)) // another coordinator was quicker
+	if err != nil { // the token may count all the same; if not, the next start replaces the file
+		return err
+	}
+	if !created { // another coordinator was quicker
+		return os.Remove(path)
 	}
 	h.log.InfoContext(ctx, "the first token was made: whoever reads the file may do everything", "token", ledger.FirstToken, "file", path)
 	return nil

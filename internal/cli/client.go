@@ -19,22 +19,22 @@ import (
 // serverVariable says which coordinator is asked.
 const serverVariable = "TRANSHIP_SERVER"
 
-// defaultServer is where a coordinator on this machine answers.
+// defaultServer is where a coordinator answers unless its settings say otherwise.
 const defaultServer = "http://127.0.0.1:8480"
 
 // serverFlag adds --server to a command.
 func serverFlag(cmd *cobra.Command, server *string) {
-	cmd.Flags().StringVar(server, "server", "", "address or context of the coordinator (default: $"+serverVariable+", the context in use, else "+defaultServer+")")
+	cmd.Flags().StringVar(server, "server", "", "address or context of the coordinator (default: $"+serverVariable+", the context in use, the coordinator that runs here, else "+defaultServer+")")
 }
 
-// client returns a client of the server that the flag, the environment or the
-// default names.
+// client returns a client of the server that the flag, the environment, the
+// context in use, the data folder of this machine or the default names.
 func (p *program) client(flag string) (*api.Client, error) {
 	e, err := p.chosen(flag)
 	if err != nil {
 		return nil, err
 	}
-	e.Server = cmp.Or(e.Server, defaultServer)
+	e.Server = cmp.Or(e.Server, p.resident().address, defaultServer)
 	u, err := e.address()
 	if err != nil {
 		return nil, err

@@ -39,6 +39,9 @@ func (p *program) runCoordinator(ctx context.Context, file string) error {
 		return err
 	}
 	defer h.close()
+	if err := h.announce(); err != nil {
+		return err
+	}
 	log.InfoContext(ctx, "coordinator is up", "page", h.address(), "version", buildVersion().Version)
 	n := notifier{log: log, status: func() string { return "serving " + h.address() }, healthy: h.coordinator.Healthy}
 	return h.runWhile(ctx, n.run)

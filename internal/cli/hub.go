@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -76,6 +75,9 @@ func (h *hub) start(ctx context.Context, command string) error {
 		return err
 	}
 	h.onClose(release)
+	if err := h.withdraw(); err != nil {
+		return err
+	}
 	// The ports come first: it takes no time to find one in use.
 	if err := h.listen(); err != nil {
 		return err
@@ -84,10 +86,13 @@ func (h *hub) start(ctx context.Context, command string) error {
 	if err != nil {
 		return err
 	}
-	if err := h.startQueue(ctx); err != nil {
+	if err := h.checkQueue(ctx); err != nil {
 		return err
 	}
 	if err := h.openLedger(ctx); err != nil {
+		return err
+	}
+	if err := h.startQueue(ctx); err != nil { // it asks the ledger whom to keep out
 		return err
 	}
 	h.coordinator = coordinator.New(h.cfg.Coordinator, coordinator.Deps{
@@ -122,88 +127,6 @@ func (h *hub) listen() error {
 	h.page = l
 	h.onClose(func() { _ = l.Close() }) // closed already when run has returned
 	return nil
-}
-
-// startQueue runs a NATS server here unless there is one elsewhere, and
-// connects.
-func (h *hub) startQueue(ctx context.Context) error {
-	n := h.cfg.NATS
-	o := bus.Options{
-		URL: n.URL.Reveal(), Name: "coordinator", Credentials: n.Credentials, TLS: bus.TLS(n.TLS),
-		Domain: n.Domain, Replicas: n.Replicas, AckWait: time.Duration(n.AckWait), Log: h.log,
-	}
-	if n.URL.IsZero() {
-		if err := h.startServer(ctx); err != nil {
-			return err
-		}
-		o.Server, h.authority = h.server, h.server.Authority()
-	} else if err := h.openAuthority(); err != nil {
-		return err
-	}
-	b, err := connect(ctx, o)
-	if err != nil {
-		return err
-	}
-	h.bus = b
-	h.onClose(b.Close)
-	// The coordinator would do so as well, but wait in silence if it cannot.
-	if err := b.Setup(ctx); err != nil {
-		return fail(ExitFailed, fmt.Errorf("NATS: %w", err), "")
-	}
-	return nil
-}
-
-// openAuthority readies what signs agents' credentials for servers elsewhere,
-// if the configuration has the keys.
-func (h *hub) openAuthority() (err error) {
-	n := h.cfg.NATS
-	if n.Account == "" {
-		return nil
-	}
-	h.authority, err = bus.OpenAuthority(bus.AuthorityOptions{
-		Account: n.Account, SigningKey: n.SigningKey.Reveal(), URL: n.URL.Reveal(),
-		SystemCredentials: n.SystemCredentials, OperatorKey: n.OperatorKey.Reveal(), TLS: bus.TLS(n.TLS), Log: h.log,
-	})
-	if err != nil {
-		return fail(ExitUsage, fmt.Errorf("keys of NATS: %w", err), "nats.account, nats.signing_key and nats.operator_key are what tranship fleet keys wrote")
-	}
-	return nil
-}
-
-func (h *hub) startServer(ctx context.Context) error {
-	n := h.cfg.NATS
-	dir := filepath.Join(h.cfg.Data, "nats")
-	if n.Listen == "" {
-		// Nobody but this process has anything of the queue in hand. What its
-		// predecessor had would wait for its time there, so the queue begins
-		// empty and the ledger fills it. The keys beside it are those of the
-		// fleet that runs on this folder at other times.
-		if err := os.RemoveAll(filepath.Join(dir, "jetstream")); err != nil {
-			return fmt.Errorf("empty the queue: %w", err)
-		}
-	}
-	s, err := bus.StartServer(ctx, bus.ServerOptions{
-		Dir: dir, Listen: n.Listen, Open: n.Auth == "open", TLS: bus.TLS(n.TLS),
-		Domain: n.Domain, MaxStore: int64(n.MaxStore), Log: h.log,
-	})
-	if err != nil {
-		return fail(ExitFailed, fmt.Errorf("embedded NATS: %w", err), "TRANSHIP_NATS_LISTEN sets nats.listen, TRANSHIP_NATS_URL uses a server that runs already")
-	}
-	h.server = s
-	h.onClose(s.Shutdown)
-	return nil
-}
-
-// connect connects to the queue and says what to look at if that fails.
-func connect(ctx context.Context, o bus.Options) (*bus.Bus, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	b, err := bus.Connect(ctx, o)
-	if err != nil {
-		return nil, fail(ExitUnreachable, fmt.Errorf("cannot reach NATS: %w", err),
-			"is the coordinator or the NATS server running, and are nats.url (TRANSHIP_NATS_URL) and the credentials right?")
-	}
-	return b, nil
 }
 
 // openLedger runs a private Postgres unless there is one elsewhere, brings the
@@ -338,7 +261,7 @@ func (h *hub) run(ctx context.Context, agents ...*agent.Agent) error {
 		fleet.Go(func() error { return orderly(a.Run(taking)) })
 	}
 	<-taking.Done()
-	err := fleet.Wait()
+	err := errors.Join(fleet.Wait(), h.withdraw()) // the port is given up next
 	end()
 	return errors.Join(err, core.Wait())
 }

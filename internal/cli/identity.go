@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/tranship/tranship/config"
@@ -48,7 +47,7 @@ func (i identity) with(w work.Welcome, now time.Time) identity {
 // readIdentity returns the identity in a data folder; false if there is none.
 func readIdentity(dir string) (identity, bool, error) {
 	path := filepath.Join(dir, identityFile)
-	b, err := os.ReadFile(path)
+	b, err := readWithin(dir, identityFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return identity{}, false, nil
 	}
@@ -89,53 +88,6 @@ func (i identity) natsCA(dir string) string {
 		return ""
 	}
 	return filepath.Join(dir, natsCAFile)
-}
-
-// replaceFile writes a file that its owner alone may read, whole or not at all.
-// Where root writes into the folder of another user, the file is that user's.
-func replaceFile(path string, b []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // with mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name()) // the error says what matters
-		}
-	}()
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close(), ownAs(f.Name(), filepath.Dir(path))); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// ownAs gives a file to the owner of a folder, if this process may.
-func ownAs(path, dir string) error {
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	of, err := os.Stat(dir)
-	if err != nil {
-		return err
-	}
-	owner, ok := of.Sys().(*syscall.Stat_t)
-	if !ok {
-		return nil
-	}
-	return os.Chown(path, int(owner.Uid), int(owner.Gid))
-}
-
-// syncDir makes a rename outlive the machine.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // named returns the configuration of the agent that has the identity. One that

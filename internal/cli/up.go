@@ -20,7 +20,8 @@ func (p *program) upCommand() *cobra.Command {
 folder: a private Postgres, an embedded NATS, the coordinator with its status
 page and one agent. Stopped or killed, it goes on where it was at the next
 start. Other agents can join if nats.listen is an address that they reach. The
-first token for the API and the page lies in the data folder as admin.token.`,
+first token for the API and the page lies in the data folder as admin.token;
+commands of the same user that name no server find both there.`,
 		Args:    arguments(),
 		Example: example("tranship up", "tranship up --data /srv/tranship"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -62,7 +63,10 @@ func (p *program) up(ctx context.Context, file, data string) error {
 	if err != nil {
 		return err
 	}
-	if err := h.introduce(p.stdout, page, h.copyLine(p.localToken())); err != nil {
+	if err := h.announce(); err != nil {
+		return err
+	}
+	if err := h.introduce(p.stdout, page, h.copyLine(p.resident().token(h.address()))); err != nil {
 		return err
 	}
 	if page != h.address() {
@@ -90,11 +94,12 @@ func (h *hub) introduce(w io.Writer, page, copyLine string) error {
 }
 
 // copyLine returns the command that starts a job here. Where the command line
-// finds another token by itself, or none, the line says where the right one is.
+// finds another token by itself for that address, or none, the line says where
+// the right one is.
 func (h *hub) copyLine(found string) string {
 	line := fmt.Sprintf("tranship copy --server %s SOURCE TARGET", h.address())
 	secret, err := readSecret(h.tokenFile())
-	if h.cfg.HTTP.Open || err != nil || found == secret && h.address() == defaultServer {
+	if h.cfg.HTTP.Open || err != nil || found == secret {
 		return line
 	}
 	return tokenFileVariable + "=" + shellQuote(h.tokenFile()) + " " + line
