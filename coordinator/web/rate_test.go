@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tranship/tranship/coordinator/api"
 	"github.com/tranship/tranship/coordinator/ledger"
@@ -77,6 +78,7 @@ func TestGuessesLoadTheLedger(t *testing.T) {
 		t.Fatalf("GET /v1/jobs: %d", got)
 	}
 	g.site.known.recent.forget()
+	g.site.Access = busyAccess{g.access, errAsked}
 	for range maxStrangers {
 		g.site.turns <- struct{}{}
 	}
@@ -118,6 +120,7 @@ func TestGuessesLoadTheLedger(t *testing.T) {
 	if err := request("/v1/jobs", asJSON, "", bearer(late[:50])...); !errors.Is(err, work.ErrNoToken) {
 		t.Errorf("a misspelt token: %v", err)
 	}
+	g.site.Access = g.access
 	if got := g.status(t, "GET", "/v1/jobs", bearer(known)...); got != http.StatusOK {
 		t.Errorf("a known caller waits for strangers: %d", got)
 	}
@@ -125,6 +128,27 @@ func TestGuessesLoadTheLedger(t *testing.T) {
 	if got := g.status(t, "GET", "/v1/jobs", bearer(late)...); got != http.StatusOK {
 		t.Errorf("when it is its turn a token is answered %d", got)
 	}
+}
+
+// errAsked is what a ledger answers that should not be asked.
+var errAsked = errors.New("the ledger was asked")
+
+// A busyAccess is a ledger that answers with an error who asks of a secret.
+type busyAccess struct {
+	Access
+	err error
+}
+
+func (b busyAccess) Authenticate(context.Context, []byte) (work.Caller, error) {
+	return work.Caller{}, b.err
+}
+
+func (b busyAccess) Session(context.Context, []byte) (work.Caller, error) {
+	return work.Caller{}, b.err
+}
+
+func (b busyAccess) RedeemCode(context.Context, []byte, []byte, time.Duration) (work.Caller, error) {
+	return work.Caller{}, b.err
 }
 
 func TestRequestRate(t *testing.T) {
