@@ -74,7 +74,7 @@ func (s *site) caller(r *http.Request, rt route) (work.Caller, error) {
 	case rt.need == everybody:
 		return work.Caller{Remote: remote(r)}, nil
 	}
-	c, err := s.identify(r, !rt.brief())
+	c, err := s.identify(r, !rt.brief() && rt.need == work.ScopeRead)
 	c.Remote = remote(r)
 	return c, err
 }
@@ -155,8 +155,8 @@ func (s *site) credentialOf(r *http.Request) (credential, error) {
 }
 
 // identify returns who shows a token or has signed in, or work.ErrNoToken. If
-// the request is of use while the ledger is away, whoever was let in lately is
-// let in then.
+// the request only looks at what is of use while the ledger is away, whoever was
+// let in lately is let in then.
 func (s *site) identify(r *http.Request, whileAway bool) (work.Caller, error) {
 	cred, err := s.credentialOf(r)
 	if err != nil {

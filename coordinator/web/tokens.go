@@ -82,7 +82,8 @@ func (s *site) revokeToken(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s.known.recent.forget() // here it is over at once
+	s.known.forgetToken(t.ID) // here it is over at once
+	s.known.recent.forget()
 	s.Log.InfoContext(r.Context(), "token revoked", "token", t.Name, "by", who)
 	return answerJSON(w, t)
 }
