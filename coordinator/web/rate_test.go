@@ -151,6 +151,25 @@ func (b busyAccess) RedeemCode(context.Context, []byte, []byte, time.Duration) (
 	return work.Caller{}, b.err
 }
 
+// One sign-in link too many is refused with what to do, and is no failure of the
+// server.
+func TestTooManyCodes(t *testing.T) {
+	t.Parallel()
+	g := guard(t, atWork())
+	_, secret := g.token(t, "ci", work.ScopeRead, 0)
+	c := api.NewClient(g.base, g.http, secret)
+	for range work.MaxCodes {
+		if _, err := c.SignIn(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := c.SignIn(t.Context())
+	var p *api.Problem
+	if !errors.As(err, &p) || p.Code != api.TooMany || p.Status != http.StatusConflict || !strings.Contains(p.Hint, "expire") {
+		t.Errorf("one link too many: %+v", err)
+	}
+}
+
 func TestRequestRate(t *testing.T) {
 	t.Parallel()
 	g := guard(t, atWork(), func(b *bench) {
