@@ -213,3 +213,43 @@ func wantCode(t *testing.T, err error, want api.Code) {
 		t.Errorf("%v, want %s", err, want)
 	}
 }
+
+// TestStrangersAskNoLedger: what is misspelt, signed by another, or was signed
+// long ago is refused before the ledger is asked, which there is none of here.
+func TestStrangersAskNoLedger(t *testing.T) {
+	t.Parallel()
+	r := roster{New(config.Default().Coordinator, Deps{Admission: Admission{Authority: shaky{}}})}
+	seed, key, err := bus.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := func(at time.Time) work.Renewal {
+		ask := work.Renewal{Key: key, At: at}
+		if ask.Signature, err = bus.Sign(seed, ask.Text()); err != nil {
+			t.Fatal(err)
+		}
+		return ask
+	}
+	moved := signed(time.Now())
+	moved.At = moved.At.Add(time.Second)
+	join := func(secret, key string) error {
+		_, err := r.Join(t.Context(), secret, work.Joining{Agent: "a", Host: "h", Key: key})
+		return err
+	}
+	renew := func(ask work.Renewal) error {
+		_, err := r.Renew(t.Context(), ask)
+		return err
+	}
+	for what, tt := range map[string]struct{ got, want error }{
+		"a misspelt invitation":   {join(work.NewSecret(work.SecretInvite)+"x", key), work.ErrNoToken},
+		"a token to join with":    {join(work.NewSecret(work.SecretToken), key), work.ErrNoToken},
+		"no key to join with":     {join(work.NewSecret(work.SecretInvite), "U"), work.ErrSignature},
+		"another's signature":     {renew(moved), work.ErrSignature},
+		"no signature":            {renew(work.Renewal{Key: key, At: time.Now()}), work.ErrSignature},
+		"a signature of long ago": {renew(signed(time.Now().Add(-time.Hour))), work.ErrClock},
+	} {
+		if !errors.Is(tt.got, tt.want) {
+			t.Errorf("%s: %v, want %v", what, tt.got, tt.want)
+		}
+	}
+}

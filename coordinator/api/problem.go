@@ -30,6 +30,7 @@ const (
 	Forbidden       Code = "forbidden"
 	TooManyRequests Code = "too_many_requests"
 	NameTaken       Code = "name_taken"
+	TooMany         Code = "too_many"
 	WrongHost       Code = "wrong_host"
 	TooManyStreams  Code = "too_many_streams"
 	NoJoining       Code = "no_joining"
@@ -71,6 +72,7 @@ func Codes() []CodeInfo {
 		{Forbidden, http.StatusForbidden, "The token does not allow this", "Use a token with a larger scope: read, operate or admin. tranship token create makes one."},
 		{TooManyRequests, http.StatusTooManyRequests, "Too many requests", "Wait for as many seconds as the Retry-After header says."},
 		{NameTaken, http.StatusConflict, "The name is taken", "Choose another name, or revoke what bears it first."},
+		{TooMany, http.StatusConflict, "There are as many of these as there may be", "Revoke tokens or invitations that nobody needs; sign-in links expire within 10 minutes. tranship token ls and tranship fleet invites list them."},
 		{WrongHost, http.StatusMisdirectedRequest, "The server does not go by this name", "Reach it as localhost, by its address or at http.url; a proxy in front must send one of these as Host."},
 		{TooManyStreams, http.StatusServiceUnavailable, "Too many live streams are open", "Close a page or a watch, or try again later."},
 		{NoJoining, http.StatusConflict, "Agents cannot join by invitation here", "With an embedded NATS server set nats.auth to keys; with others set nats.account and nats.signing_key, which tranship fleet keys makes."},

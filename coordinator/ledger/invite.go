@@ -28,17 +28,28 @@ func (r inviteRow) invite() work.Invite {
 const inviteColumns = `id, site, created_at AS createdat, created_by AS createdby, expires_at AS expiresat,
 	used_at AS used, used_by AS usedby, expires_at > now() AS open`
 
-// CreateInvite keeps an invitation with the hash of its secret.
+// isOpen is the part of a statement that is true of an invitation which may
+// still be used.
+const isOpen = `used_at IS NULL AND expires_at > now()`
+
+// CreateInvite keeps an invitation with the hash of its secret. It is
+// work.ErrTooMany if work.MaxInvites may still be used.
 func (l *Ledger) CreateInvite(ctx context.Context, n work.NewInvite, hash []byte) (work.Invite, error) {
-	const query = `
-		INSERT INTO invites (hash, site, created_by, expires_at)
-		VALUES ($1, $2, $3, now() + $4::bigint * interval '1 microsecond')
-		RETURNING ` + inviteColumns
+	const (
+		open   = `SELECT count(*) FROM invites WHERE ` + isOpen
+		insert = `
+			INSERT INTO invites (hash, site, created_by, expires_at)
+			VALUES ($1, $2, $3, now() + $4::bigint * interval '1 microsecond')
+			RETURNING ` + inviteColumns
+	)
 
 	var row inviteRow
 	err := l.inTx(ctx, func(tx *sqlx.Tx) error {
+		if err := mayAdd(ctx, tx, "invites", work.MaxInvites, open); err != nil {
+			return err
+		}
 		row = inviteRow{}
-		if err := tx.GetContext(ctx, &row, query, hash, n.Site, plain(n.Who), n.Life.Microseconds()); err != nil {
+		if err := tx.GetContext(ctx, &row, insert, hash, n.Site, plain(n.Who), n.Life.Microseconds()); err != nil {
 			return err
 		}
 		note := fmt.Sprintf("to %s, until %s, invitation %d", n.Site, row.ExpiresAt.UTC().Format(time.RFC3339), row.ID)
@@ -55,7 +66,7 @@ func (l *Ledger) Invites(ctx context.Context) ([]work.Invite, error) {
 	const query = `
 		SELECT ` + inviteColumns + `
 		FROM invites
-		WHERE used_at IS NULL AND expires_at > now()
+		WHERE ` + isOpen + `
 		ORDER BY id DESC`
 
 	var rows []inviteRow
@@ -72,7 +83,7 @@ func (l *Ledger) Invites(ctx context.Context) ([]work.Invite, error) {
 // Uninvite takes an invitation back. One that was used, has expired or never
 // was is work.ErrNotThere.
 func (l *Ledger) Uninvite(ctx context.Context, id int64, who string) error {
-	const query = `DELETE FROM invites WHERE id = $1 AND used_at IS NULL AND expires_at > now() RETURNING site`
+	const query = `DELETE FROM invites WHERE id = $1 AND ` + isOpen + ` RETURNING site`
 
 	err := l.inTx(ctx, func(tx *sqlx.Tx) error {
 		var site string

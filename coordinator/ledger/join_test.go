@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tranship/tranship/coordinator/ledger/ledgertest"
 	"github.com/tranship/tranship/internal/work"
 )
 
@@ -88,6 +89,27 @@ func TestInviteExpires(t *testing.T) {
 	b.wantJoin(unused, "a2", "U2", work.ErrNoToken)
 	if open, err := b.Invites(b.ctx()); err != nil || len(open) != 0 {
 		t.Errorf("Invites = %+v, %v, want none", open, err)
+	}
+}
+
+// There are only so many open invitations; what was used or has expired makes room.
+func TestInvitesPileUp(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.alone()
+	used := b.invite(time.Hour)
+	b.invite(time.Minute)
+	b.exec(`INSERT INTO tranship.invites (hash, site, created_by, expires_at) SELECT n::text::bytea, 'west', 'ada', now() + interval '1 day' FROM generate_series(3, $1) n`, work.MaxInvites)
+	more := work.NewInvite{Site: "west", Life: time.Hour}
+	if _, err := b.CreateInvite(b.ctx(), more, []byte("a")); !errors.Is(err, work.ErrTooMany) {
+		t.Errorf("one invitation too many: %v", err)
+	}
+	b.wantJoin(used, "a1", "U1", nil)
+	b.invite(time.Hour)
+	b.must(ledgertest.Advance(b.ctx(), b.sql, time.Minute+time.Second))
+	b.invite(time.Hour)
+	if _, err := b.CreateInvite(b.ctx(), more, []byte("b")); !errors.Is(err, work.ErrTooMany) {
+		t.Errorf("one invitation too many again: %v", err)
 	}
 }
 

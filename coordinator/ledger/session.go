@@ -26,27 +26,23 @@ func (l *Ledger) OpenSession(ctx context.Context, token work.TokenID, hash []byt
 	return nil
 }
 
-// openSession also removes what has expired: sessions cannot pile up.
 func openSession(ctx context.Context, tx *sqlx.Tx, token work.TokenID, hash []byte, life time.Duration) (work.Caller, error) {
-	const tidy = `DELETE FROM sessions WHERE expires_at < now()`
-
 	c, err := addSession(ctx, tx, token, hash, life, false)
 	if err != nil {
-		return work.Caller{}, err
-	}
-	if _, err := tx.ExecContext(ctx, tidy); err != nil {
 		return work.Caller{}, err
 	}
 	return c, addEvent(ctx, tx, 0, c.Name, "signed in", "")
 }
 
-// addSession writes a session, or a code for one, of a token that counts.
+// addSession writes a session, or a code for one, of a token that counts, and
+// removes what has expired: they cannot pile up.
 func addSession(ctx context.Context, tx *sqlx.Tx, token work.TokenID, hash []byte, life time.Duration, code bool) (work.Caller, error) {
 	const (
 		lock   = `SELECT t.id AS token, t.name, t.scope FROM tokens t WHERE t.id = $1 AND ` + isLive + ` FOR SHARE`
 		insert = `
 			INSERT INTO sessions (hash, token_id, code, expires_at)
 			VALUES ($1, $2, $3, now() + make_interval(secs => $4))`
+		tidy = `DELETE FROM sessions WHERE expires_at < now()`
 	)
 
 	var c work.Caller
@@ -57,14 +53,22 @@ func addSession(ctx context.Context, tx *sqlx.Tx, token work.TokenID, hash []byt
 	if err != nil {
 		return c, err
 	}
-	_, err = tx.ExecContext(ctx, insert, hash, token, code, life.Seconds())
+	if _, err := tx.ExecContext(ctx, insert, hash, token, code, life.Seconds()); err != nil {
+		return c, err
+	}
+	_, err = tx.ExecContext(ctx, tidy)
 	return c, err
 }
 
 // CreateCode lets whoever shows the secret with the hash open one session of
-// the token, while life lasts.
+// the token, while life lasts. It is work.ErrTooMany if work.MaxCodes of it do.
 func (l *Ledger) CreateCode(ctx context.Context, token work.TokenID, hash []byte, life time.Duration) error {
+	const live = `SELECT count(*) FROM sessions WHERE token_id = $1 AND code AND expires_at > now()`
+
 	err := l.inTx(ctx, func(tx *sqlx.Tx) error {
+		if err := mayAdd(ctx, tx, fmt.Sprintf("codes of %d", token), work.MaxCodes, live, token); err != nil {
+			return err
+		}
 		_, err := addSession(ctx, tx, token, hash, life, true)
 		return err
 	})

@@ -39,10 +39,15 @@ const tokenColumns = `t.id, t.name, t.scope, t.created_at AS createdat, t.create
 // CreateToken keeps a token with the hash of its secret. What n needs is its
 // name, its scope and who creates it; life is how long it counts, 0 for ever.
 // A name that another token bears is work.ErrNameTaken; one that was revoked or
-// has expired bears none.
+// has expired bears none. It is work.ErrTooMany if work.MaxTokens count.
 func (l *Ledger) CreateToken(ctx context.Context, n work.Token, hash []byte, life time.Duration) (work.Token, error) {
+	const live = `SELECT count(*) FROM tokens t WHERE ` + isLive
+
 	var made work.Token
 	err := l.inTx(ctx, func(tx *sqlx.Tx) (err error) {
+		if err := mayAdd(ctx, tx, "tokens", work.MaxTokens, live); err != nil {
+			return err
+		}
 		made, err = insertToken(ctx, tx, n, hash, life)
 		return err
 	})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -156,6 +157,67 @@ func TestSessions(t *testing.T) {
 	b.must(b.OpenSession(b.ctx(), made.ID, work.HashSecret("next"), time.Hour))
 	if n := b.text(`SELECT count(*) FROM tranship.sessions`); n != "1" {
 		t.Errorf("%s sessions are kept, want the one that has not expired", n)
+	}
+}
+
+// Codes do not pile up: a token has few at once, however many ask at the same
+// moment, and those that have expired are gone.
+func TestCodesPileUp(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.alone()
+	made, _ := b.token("ada", work.ScopeRead, 0)
+	other, _ := b.token("bea", work.ScopeRead, 0)
+	code := func(of work.Token) error {
+		return b.CreateCode(b.ctx(), of.ID, work.HashSecret(work.NewSecret(work.SecretCode)), time.Minute)
+	}
+	var refused atomic.Int32
+	var wg sync.WaitGroup
+	for range work.MaxCodes + 10 {
+		wg.Go(func() {
+			if err := code(made); errors.Is(err, work.ErrTooMany) {
+				refused.Add(1)
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if refused.Load() != 10 {
+		t.Errorf("%d codes are refused, want 10", refused.Load())
+	}
+	b.must(code(other))
+	b.must(b.OpenSession(b.ctx(), made.ID, work.HashSecret("a session is no code"), time.Hour))
+	b.must(ledgertest.Advance(b.ctx(), b.sql, time.Minute+time.Second))
+	b.must(code(made))
+	if n := b.text(`SELECT count(*) FROM tranship.sessions WHERE code`); n != "1" {
+		t.Errorf("%s codes are kept, want the one that has not expired", n)
+	}
+}
+
+// There are never more tokens that count than the list shows; one that is
+// revoked, or has expired, makes room.
+func TestTokensPileUp(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.alone()
+	first, _ := b.token("first", work.ScopeRead, 0)
+	b.token("second", work.ScopeRead, time.Hour)
+	b.exec(`INSERT INTO tranship.tokens (name, scope, hash, created_by) SELECT 't' || n, 'read', n::text::bytea, 'ada' FROM generate_series(3, $1) n`, work.MaxTokens)
+	create := func(name string) error {
+		_, err := b.CreateToken(b.ctx(), work.Token{Name: name, Scope: work.ScopeRead}, work.HashSecret(name), 0)
+		return err
+	}
+	if err := create("more"); !errors.Is(err, work.ErrTooMany) {
+		t.Errorf("one token too many: %v", err)
+	}
+	_, err := b.RevokeToken(b.ctx(), first.ID, "ada")
+	b.must(err)
+	b.must(create("more"))
+	b.must(ledgertest.Advance(b.ctx(), b.sql, time.Hour+time.Second))
+	b.must(create("third"))
+	if err := create("fourth"); !errors.Is(err, work.ErrTooMany) {
+		t.Errorf("one token too many again: %v", err)
 	}
 }
 

@@ -271,6 +271,48 @@ func TestRevokeRace(t *testing.T) {
 	}
 }
 
+// While the ledger is away nobody can tell whether a token still counts: one that
+// was let in lately changes nothing then and has no agent touch a store, and one
+// that was revoked here, or whose session ended, does not even look.
+func TestRevokedWhileTheLedgerIsAway(t *testing.T) {
+	t.Parallel()
+	g := guard(t, atWork())
+	_, secret := g.token(t, "ada", work.ScopeAdmin, 0)
+	gone, revoked := g.token(t, "ci", work.ScopeAdmin, 0)
+	session := work.NewSecret(work.SecretSession)
+	if err := g.access.OpenSession(t.Context(), gone, work.HashSecret(session), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	cookie := []string{"Cookie", g.cookie() + "=" + session}
+	for _, shown := range [][]string{bearer(secret), bearer(revoked), cookie} {
+		if got := g.status(t, "GET", "/metrics", shown...); got != http.StatusOK {
+			t.Fatalf("GET /metrics: %d", got)
+		}
+	}
+	if got := g.status(t, "POST", fmt.Sprintf("/v1/tokens/%d/revoke", gone), bearer(secret)...); got != http.StatusOK {
+		t.Fatalf("revoke: %d", got)
+	}
+	g.site.Access = busyAccess{g.access, context.DeadlineExceeded}
+	g.site.known.recent.forget()
+	for _, shown := range [][]string{bearer(revoked), cookie} {
+		if got := g.status(t, "GET", "/metrics", shown...); got != http.StatusServiceUnavailable {
+			t.Errorf("what was revoked here is answered %d", got)
+		}
+	}
+	if got := g.status(t, "GET", "/metrics", bearer(secret)...); got != http.StatusOK {
+		t.Errorf("another token may look no more: %d", got)
+	}
+	for _, rt := range g.site.routes() {
+		if rt.need == everybody || rt.need == work.ScopeRead {
+			continue
+		}
+		path := strings.NewReplacer("{id}", "7").Replace(rt.pattern)
+		if got := g.status(t, rt.method, path, bearer(secret)...); got != http.StatusServiceUnavailable {
+			t.Errorf("%s %s while the ledger is away: %d", rt.method, path, got)
+		}
+	}
+}
+
 // While the ledger is away, whoever was let in lately may look at the metrics,
 // which is when they are needed; nobody else, and nothing else.
 func TestMetricsWhileTheLedgerIsAway(t *testing.T) {
@@ -281,8 +323,7 @@ func TestMetricsWhileTheLedgerIsAway(t *testing.T) {
 	if got := g.status(t, "GET", "/metrics", bearer(known)...); got != http.StatusOK {
 		t.Fatalf("GET /metrics: %d", got)
 	}
-	away := &awayAccess{Access: g.access}
-	g.site.Access = away
+	g.site.Access = busyAccess{g.access, context.DeadlineExceeded}
 	g.site.known.recent.forget()
 	for _, tt := range []struct {
 		path, secret string
@@ -295,11 +336,4 @@ func TestMetricsWhileTheLedgerIsAway(t *testing.T) {
 			t.Errorf("GET %s: %d, want %d", tt.path, got, tt.want)
 		}
 	}
-}
-
-// awayAccess is a ledger that does not answer.
-type awayAccess struct{ Access }
-
-func (awayAccess) Authenticate(context.Context, []byte) (work.Caller, error) {
-	return work.Caller{}, context.DeadlineExceeded
 }

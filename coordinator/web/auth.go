@@ -74,7 +74,7 @@ func (s *site) caller(r *http.Request, rt route) (work.Caller, error) {
 	case rt.need == everybody:
 		return work.Caller{Remote: remote(r)}, nil
 	}
-	c, err := s.identify(r, !rt.brief())
+	c, err := s.identify(r, !rt.brief() && rt.need == work.ScopeRead)
 	c.Remote = remote(r)
 	return c, err
 }
@@ -91,9 +91,16 @@ func (s *site) allow(c work.Caller, need work.Scope) error {
 	return s.rates.take(c.Token)
 }
 
-// turnAway answers a request that is not let in: a person is asked to sign in.
+// turnAway answers a request that is not let in: a person is asked to sign in,
+// whatever others have guessed.
 func (s *site) turnAway(w http.ResponseWriter, r *http.Request, err error) {
-	if errors.Is(err, work.ErrNoToken) && isPage(r) {
+	stranger := errors.Is(err, work.ErrNoToken)
+	if stranger && !errors.Is(err, errNothingShown) {
+		if tooMany := s.wrong(r, err); tooMany != nil {
+			err = tooMany
+		}
+	}
+	if stranger && isPage(r) {
 		to := "/login"
 		if r.Method == http.MethodGet && r.URL.Path != "/" {
 			to += "?next=" + url.QueryEscape(r.URL.RequestURI())
@@ -118,56 +125,50 @@ func openCaller(r *http.Request) work.Caller {
 	return work.Caller{Name: name, Scope: work.ScopeAdmin, Remote: remote(r)}
 }
 
+// errNothingShown means that a request shows nothing that could be wrong.
+var errNothingShown = fmt.Errorf("nothing is shown: %w", work.ErrNoToken)
+
 // A credential is what a request shows.
 type credential struct {
 	hash    []byte
 	session bool // it is a browser's cookie, not a token
 }
 
-// credentialOf returns what the request shows; false if that is nothing. What
-// is no token of ours gets no further. Other schemes than Bearer are those of a
-// proxy in front.
-func (s *site) credentialOf(r *http.Request) (c credential, shown bool, err error) {
+// credentialOf returns what the request shows, or errNothingShown. What is no
+// token of ours gets no further. Other schemes than Bearer are those of a proxy
+// in front.
+func (s *site) credentialOf(r *http.Request) (credential, error) {
 	if scheme, text, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
 		if text = strings.TrimSpace(text); !work.IsSecret(work.SecretToken, text) {
-			return c, true, work.ErrNoToken
+			return credential{}, work.ErrNoToken
 		}
-		return credential{hash: work.HashSecret(text)}, true, nil
+		return credential{hash: work.HashSecret(text)}, nil
 	}
 	cookie, err := r.Cookie(s.cookieName(r))
 	if err != nil {
-		return c, false, nil
+		return credential{}, errNothingShown
 	}
 	if !work.IsSecret(work.SecretSession, cookie.Value) {
-		return c, true, work.ErrNoToken
+		return credential{}, work.ErrNoToken
 	}
-	return credential{hash: work.HashSecret(cookie.Value), session: true}, true, nil
+	return credential{hash: work.HashSecret(cookie.Value), session: true}, nil
 }
 
 // identify returns who shows a token or has signed in, or work.ErrNoToken. If
-// the request is of use while the ledger is away, whoever was let in lately is
-// let in then.
+// the request only looks at what is of use while the ledger is away, whoever was
+// let in lately is let in then.
 func (s *site) identify(r *http.Request, whileAway bool) (work.Caller, error) {
-	cred, shown, err := s.credentialOf(r)
-	if !shown {
-		return work.Caller{}, work.ErrNoToken
+	cred, err := s.credentialOf(r)
+	if err != nil {
+		return work.Caller{}, err
 	}
 	lately, wasLately := s.known.lately(cred)
-	if !wasLately {
-		if err := s.mayTry(r); err != nil {
-			return work.Caller{}, err
-		}
-	}
-	var c work.Caller
-	if err == nil {
-		c, err = s.lookUp(r.Context(), cred)
-	}
+	c, err := s.lookUp(r.Context(), cred)
 	switch {
 	case err == nil:
 		s.known.admit(cred, c)
 	case errors.Is(err, work.ErrNoToken):
 		s.known.forget(cred)
-		s.hasFailed(r)
 	case whileAway && wasLately:
 		return lately, nil
 	}
@@ -180,7 +181,7 @@ func (s *site) isGone(r *http.Request) bool {
 	if s.Open {
 		return false
 	}
-	cred, _, err := s.credentialOf(r)
+	cred, err := s.credentialOf(r)
 	if err == nil {
 		_, err = s.lookUp(r.Context(), cred)
 	}
@@ -188,29 +189,43 @@ func (s *site) isGone(r *http.Request) bool {
 }
 
 // lookUp asks the ledger, at most once in a moment for the same secret: so long
-// does one that is revoked still count.
+// does one that is revoked still count. Who was let in lately does not wait for
+// strangers.
 func (s *site) lookUp(ctx context.Context, cred credential) (c work.Caller, err error) {
-	ask := s.Access.Authenticate
+	look := s.Access.Authenticate
 	if cred.session {
-		ask = s.Access.Session
+		look = s.Access.Session
+	}
+	inTurn := s.turns.ask
+	if _, wasLately := s.known.lately(cred); wasLately {
+		inTurn = atOnce
 	}
 	err = s.inTime(ctx, func(ctx context.Context) error {
-		c, err = s.known.recent.get(ctx, cred.key(), func(ctx context.Context, _ string) (work.Caller, error) {
-			return ask(ctx, cred.hash)
+		c, err = s.known.recent.get(ctx, cred.key(), func(ctx context.Context, _ string) (who work.Caller, err error) {
+			err = inTurn(ctx, func() error {
+				who, err = look(ctx, cred.hash)
+				return err
+			})
+			return who, err
 		})
 		return err
 	})
 	return c, err
 }
 
-// mayTry refuses a request from where too many secrets came lately that are
-// none: tokens, sign-in codes, whatever lets somebody in.
-func (s *site) mayTry(r *http.Request) error { return s.guesses.ask(block(remote(r))) }
-
-// hasFailed notes that the request showed a secret that is none.
-func (s *site) hasFailed(r *http.Request) {
-	_ = s.guesses.take(block(remote(r)))
-	s.Log.InfoContext(r.Context(), "not let in", about(r), "remote", remote(r))
+// wrong notes that a request showed what lets nobody in: a token, a sign-in code
+// or whatever else. It returns what to answer if too many such came from there.
+//
+// Nothing is refused before it was looked at: an address may be a proxy's, with
+// everybody behind it, and who is right is let in whatever others guess. They
+// cannot succeed, a secret is too long for that.
+func (s *site) wrong(r *http.Request, why error) error {
+	from := remote(r)
+	if tooMany := s.guesses.take(block(from)); tooMany != nil {
+		return tooMany
+	}
+	s.Log.InfoContext(r.Context(), "not let in", about(r), "remote", from, "err", why)
+	return nil
 }
 
 // remote returns the address that the request came from. What a proxy says of

@@ -146,11 +146,11 @@ func (s *site) renew(w http.ResponseWriter, r *http.Request) error {
 // knock answers somebody who shows no token and wants in. Who cannot be let in
 // may not try on and on, and is not told why.
 func (s *site) knock(w http.ResponseWriter, r *http.Request, ask func(context.Context) (work.Welcome, error)) error {
-	from := remote(r)
-	if err := s.guesses.ask(from); err != nil {
+	var welcome work.Welcome
+	err := s.turns.ask(r.Context(), func() (err error) {
+		welcome, err = ask(r.Context())
 		return err
-	}
-	welcome, err := ask(r.Context())
+	})
 	if err == nil {
 		return answerJSON(w, welcome)
 	}
@@ -159,8 +159,9 @@ func (s *site) knock(w http.ResponseWriter, r *http.Request, ask func(context.Co
 		return err
 	}
 	if p.Status == http.StatusForbidden {
-		_ = s.guesses.take(from) // this one is answered; the next may not be
-		s.Log.WarnContext(r.Context(), "not let in", about(r), "from", from, "err", err)
+		if tooMany := s.wrong(r, err); tooMany != nil {
+			return tooMany
+		}
 	}
 	return p
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +16,7 @@ import (
 
 // A fakeRoster knows one invitation, by the secret "in", and answers everybody
 // else with the error that they ask for as their secret or key.
-type fakeRoster struct{ asked int }
+type fakeRoster struct{}
 
 var refusals = map[string]error{
 	"token": work.ErrNoToken, "name": work.ErrNameTaken, "key": work.ErrKeyTaken, "signature": work.ErrSignature,
@@ -51,7 +52,6 @@ func (g *fakeRoster) Renew(_ context.Context, r work.Renewal) (work.Welcome, err
 }
 
 func (g *fakeRoster) answer(ask, agent string) (work.Welcome, error) {
-	g.asked++
 	if err := refusals[ask]; err != nil {
 		return work.Welcome{}, fmt.Errorf("let in: %w", err)
 	}
@@ -153,33 +153,50 @@ func TestNotLetIn(t *testing.T) {
 	}
 }
 
-// TestKnocking: whoever fails again and again waits, and the ledger is not
-// asked; others are not in their way.
+// TestKnocking: whoever fails again and again is refused the quicker, with all
+// of their network. Who may join or renew is let in from there all the same.
 func TestKnocking(t *testing.T) {
 	t.Parallel()
-	g := &fakeRoster{}
-	b := serve(t, newFake(), func(b *bench) { b.site.Roster = g })
-	join := func(token string) *http.Response {
-		resp, _ := b.do(t, "POST", "/v1/join", `{"token":"`+token+`","agent":"a","host":"h","key":"U"}`, asJSON...)
-		return resp
+	b := serve(t, newFake())
+	knock := func(host, path, body string) int {
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "http://localhost"+path, strings.NewReader(body))
+		r.RemoteAddr = "[" + host + "]:4711"
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		b.site.guard().ServeHTTP(w, r)
+		return w.Code
 	}
-	for range 50 {
-		if resp := join("in"); resp.StatusCode != http.StatusOK {
-			t.Fatalf("who may join is answered %s", resp.Status)
-		}
+	join := func(host, token string) int {
+		return knock(host, "/v1/join", `{"token":"`+token+`","agent":"a","host":"h","key":"U"}`)
 	}
-	g.asked = 0
-	var resp *http.Response
-	for range 10 * failureBurst {
-		if resp = join("token"); resp.StatusCode == http.StatusTooManyRequests {
+	renew := func(host, key string) int {
+		return knock(host, "/v1/renew", `{"key":"`+key+`","at":"2026-01-05T12:00:00Z","signature":"eA=="}`)
+	}
+	got := 0
+	for i := range 10 * failureBurst {
+		if got = join(fmt.Sprintf("2001:db8:1:2::%x", i), "token"); got == http.StatusTooManyRequests {
 			break
 		}
 	}
-	if resp.StatusCode != http.StatusTooManyRequests || resp.Header.Get("Retry-After") == "" {
-		t.Errorf("who guesses is answered %s, Retry-After %q", resp.Status, resp.Header.Get("Retry-After"))
+	if got != http.StatusTooManyRequests {
+		t.Errorf("who guesses, each time from another address of a network, is answered %d", got)
 	}
-	if g.asked < failureBurst || g.asked > 2*failureBurst {
-		t.Errorf("%d guesses were looked at, want about %d", g.asked, failureBurst)
+	b.site.guesses = newLimiters[string](1e-3, 1)
+	for _, tt := range []struct {
+		what      string
+		got, want int
+	}{
+		{"the first guess", join("2001:db8:1:2::1", "token"), http.StatusForbidden},
+		{"the next guess", join("2001:db8:1:2::2", "token"), http.StatusTooManyRequests},
+		{"a wrong signature", renew("2001:db8:1:2::3", "signature"), http.StatusTooManyRequests},
+		{"another network", renew("2001:db8:1:3::1", "signature"), http.StatusForbidden},
+		{"an invitation", join("2001:db8:1:2::1", "in"), http.StatusOK},
+		{"an agent that renews", renew("2001:db8:1:2::1", "U"), http.StatusOK},
+		{"an invitation to a name that is taken", join("2001:db8:1:2::1", "name"), http.StatusConflict},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("%s is answered %d, want %d", tt.what, tt.got, tt.want)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -64,4 +65,11 @@ func (k *known) forget(c credential) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.was, c.key())
+}
+
+// forgetToken makes strangers of whoever shows the token or a session of it.
+func (k *known) forgetToken(id work.TokenID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	maps.DeleteFunc(k.was, func(_ string, a admitted) bool { return a.caller.Token == id })
 }

@@ -59,13 +59,12 @@ func (s *site) login(w http.ResponseWriter, r *http.Request) error {
 		http.Redirect(w, r, next, http.StatusSeeOther)
 		return nil
 	}
-	if err := s.mayTry(r); err != nil {
-		return err
-	}
 	secret := work.NewSecret(work.SecretSession) // never one that the browser had before
 	err := s.signIn(r, work.HashSecret(secret))
 	if errors.Is(err, work.ErrNoToken) {
-		s.hasFailed(r)
+		if tooMany := s.wrong(r, err); tooMany != nil {
+			return tooMany
+		}
 		return s.showLogin(w, r, http.StatusUnauthorized, loginView{Next: next, Wrong: true})
 	}
 	if err != nil {
@@ -83,23 +82,27 @@ func (s *site) signIn(r *http.Request, hash []byte) error {
 		if !work.IsSecret(work.SecretCode, code) {
 			return work.ErrNoToken
 		}
-		_, err := s.Access.RedeemCode(ctx, work.HashSecret(code), hash, sessionLife)
-		return err
+		return s.turns.ask(ctx, func() error {
+			_, err := s.Access.RedeemCode(ctx, work.HashSecret(code), hash, sessionLife)
+			return err
+		})
 	}
 	token := strings.TrimSpace(r.PostForm.Get("token"))
 	if !work.IsSecret(work.SecretToken, token) {
 		return work.ErrNoToken
 	}
-	c, err := s.Access.Authenticate(ctx, work.HashSecret(token))
-	if err != nil {
-		return err
-	}
-	return s.Access.OpenSession(ctx, c.Token, hash, sessionLife)
+	return s.turns.ask(ctx, func() error {
+		c, err := s.Access.Authenticate(ctx, work.HashSecret(token))
+		if err != nil {
+			return err
+		}
+		return s.Access.OpenSession(ctx, c.Token, hash, sessionLife)
+	})
 }
 
 // logout ends the browser's session.
 func (s *site) logout(w http.ResponseWriter, r *http.Request) error {
-	if cred, _, err := s.credentialOf(r); err == nil && cred.session {
+	if cred, err := s.credentialOf(r); err == nil && cred.session {
 		if err := s.Access.CloseSession(r.Context(), cred.hash); err != nil {
 			return err
 		}

@@ -84,6 +84,8 @@ func (s *site) problemOf(err error) *api.Problem {
 		return api.NewProblem(api.Unauthenticated, "")
 	case errors.Is(err, work.ErrNameTaken):
 		return api.NewProblem(api.NameTaken, "")
+	case errors.Is(err, work.ErrTooMany):
+		return api.NewProblem(api.TooMany, "")
 	case errors.Is(err, work.ErrNotThere):
 		return api.NewProblem(api.NotFound, "")
 	case errors.Is(err, work.ErrNoJob):

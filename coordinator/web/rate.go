@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"math"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ const (
 	failureBurst             = 10
 	maxLimiters              = 10_000
 	streamsOfOne             = 20 // live streams of a token at once
+	maxStrangers             = 4  // who ask the ledger at once
 )
 
 // limiters hold one limiter for each key that asks. There are never more than
@@ -40,16 +42,6 @@ func (l *limiters[K]) take(key K) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.get(key).Allow() {
-		return nil
-	}
-	return l.refusal(key)
-}
-
-// ask says when to come again if nothing would be left to take.
-func (l *limiters[K]) ask(key K) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if lim, ok := l.of[key]; !ok || lim.Tokens() >= 1 {
 		return nil
 	}
 	return l.refusal(key)
@@ -89,6 +81,24 @@ func (l *limiters[K]) refusal(key K) error {
 	p.RetryAfter = max(time.Second, time.Duration(math.Ceil(missing))*time.Second)
 	return p
 }
+
+// turns bound how many do something at once. Who comes while all are taken waits
+// in line: guesses delay who is right for a moment, and do not load the ledger.
+type turns chan struct{}
+
+// ask waits for a turn and asks, unless ctx ends first.
+func (t turns) ask(ctx context.Context, do func() error) error {
+	select {
+	case t <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-t }()
+	return do()
+}
+
+// atOnce asks without waiting for a turn.
+func atOnce(_ context.Context, do func() error) error { return do() }
 
 // places are those of live streams, by token.
 type places struct {

@@ -1,12 +1,16 @@
 package web
 
 import (
+	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tranship/tranship/coordinator/api"
 	"github.com/tranship/tranship/coordinator/ledger"
@@ -14,16 +18,12 @@ import (
 	"github.com/tranship/tranship/internal/work"
 )
 
-// Whoever guesses is made to wait, by every way in. Whoever was let in lately
-// from the same address goes on.
+// Whoever guesses is refused the quicker, by every way in. All come from one
+// address, as behind a proxy: who is right is let in nevertheless, by every way.
 func TestGuessing(t *testing.T) {
 	t.Parallel()
 	g := guard(t, atWork(), func(b *bench) { b.site.guesses = newLimiters[string](1e-3, 4) })
-	_, known := g.token(t, "ci", work.ScopeRead, 0)
-	_, late := g.token(t, "late", work.ScopeRead, 0)
-	if got := g.status(t, "GET", "/v1/jobs", bearer(known)...); got != http.StatusOK {
-		t.Fatalf("GET /v1/jobs: %d", got)
-	}
+	id, right := g.token(t, "ci", work.ScopeRead, 0)
 	stranger := func() []string { return bearer(work.NewSecret(work.SecretToken)) }
 	for range 2 {
 		if got := g.status(t, "GET", "/v1/jobs", stranger()...); got != http.StatusUnauthorized {
@@ -34,22 +34,139 @@ func TestGuessing(t *testing.T) {
 		}
 	}
 	resp, _ := g.do(t, "GET", "/v1/jobs", "", stranger()...)
-	p := g.problem(t, "GET", "/v1/jobs", "", stranger()...)
-	if p.Code != api.TooManyRequests || resp.Header.Get("Retry-After") != "1000" {
-		t.Errorf("the fifth guess: %+v, Retry-After %q", p, resp.Header.Get("Retry-After"))
+	for what, headers := range map[string][]string{"another's": stranger(), "misspelt": bearer("tsp_x")} {
+		if p := g.problem(t, "GET", "/v1/jobs", "", headers...); p.Code != api.TooManyRequests || resp.Header.Get("Retry-After") != "1000" {
+			t.Errorf("the next guess, %s: %+v, Retry-After %q", what, p, resp.Header.Get("Retry-After"))
+		}
 	}
-	if resp, _ := g.signIn(t, url.Values{"token": {known}}); resp.StatusCode != http.StatusTooManyRequests {
-		t.Errorf("signing in after many guesses: %s", resp.Status)
-	}
-	g.site.known.recent.forget()
-	if got := g.status(t, "GET", "/v1/jobs", bearer(known)...); got != http.StatusOK {
-		t.Errorf("others' guesses keep a known caller out: %d", got)
-	}
-	if got := g.status(t, "GET", "/v1/jobs", bearer(late)...); got != http.StatusTooManyRequests {
-		t.Errorf("a guess that is right is answered %d like no other", got)
+	if resp, _ := g.signIn(t, url.Values{"code": {work.NewSecret(work.SecretCode)}}); resp.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("a guess at a code is answered %s", resp.Status)
 	}
 	if got := g.status(t, "GET", "/v1/jobs"); got != http.StatusUnauthorized {
 		t.Errorf("whoever shows nothing guesses nothing, and is answered %d", got)
+	}
+	old := g.cookie() + "=" + work.NewSecret(work.SecretSession)
+	if got := g.status(t, "GET", "/jobs/7", "Accept", "text/html", "Cookie", old); got != http.StatusSeeOther {
+		t.Errorf("a person whose session is over is answered %d, not led to the sign-in", got)
+	}
+
+	if got := g.status(t, "GET", "/v1/jobs", bearer(right)...); got != http.StatusOK {
+		t.Errorf("others' guesses keep out who is right: %d", got)
+	}
+	code := work.NewSecret(work.SecretCode)
+	if err := g.access.CreateCode(t.Context(), id, work.HashSecret(code), codeLife); err != nil {
+		t.Fatal(err)
+	}
+	for what, form := range map[string]url.Values{"a token": {"token": {right}}, "a code": {"code": {code}}} {
+		resp, cookie := g.signIn(t, form)
+		if cookie == nil {
+			t.Errorf("others' guesses keep out who signs in with %s: %s", what, resp.Status)
+		} else if got := g.status(t, "GET", "/v1/jobs", "Cookie", cookie.Name+"="+cookie.Value); got != http.StatusOK {
+			t.Errorf("others' guesses keep out who signed in with %s: %d", what, got)
+		}
+	}
+}
+
+// However many guess, few of them ask the ledger at once, by every way in; the
+// others wait for their turn, and those who are known for none.
+func TestGuessesLoadTheLedger(t *testing.T) {
+	t.Parallel()
+	g := guard(t, atWork())
+	_, known := g.token(t, "ci", work.ScopeRead, 0)
+	_, late := g.token(t, "late", work.ScopeRead, 0)
+	if got := g.status(t, "GET", "/v1/jobs", bearer(known)...); got != http.StatusOK {
+		t.Fatalf("GET /v1/jobs: %d", got)
+	}
+	g.site.known.recent.forget()
+	g.site.Access = busyAccess{g.access, errAsked}
+	for range maxStrangers {
+		g.site.turns <- struct{}{}
+	}
+	given, giveUp := context.WithCancel(t.Context())
+	giveUp()
+	request := func(path, mediaType, body string, headers ...string) error {
+		r := httptest.NewRequestWithContext(given, "POST", path, strings.NewReader(body))
+		r.Header.Set("Content-Type", mediaType)
+		for i := 0; i+1 < len(headers); i += 2 {
+			r.Header.Set(headers[i], headers[i+1])
+		}
+		var err error
+		switch path {
+		case "/login":
+			err = g.site.login(httptest.NewRecorder(), r)
+		case "/v1/join":
+			err = g.site.join(httptest.NewRecorder(), r)
+		case "/v1/renew":
+			err = g.site.renew(httptest.NewRecorder(), r)
+		default:
+			_, err = g.site.identify(r, false)
+		}
+		return err
+	}
+	const form, asJSON = "application/x-www-form-urlencoded", "application/json"
+	for what, err := range map[string]error{
+		"a token":            request("/v1/jobs", asJSON, "", bearer(late)...),
+		"a session":          request("/v1/jobs", asJSON, "", "Cookie", "tranship="+work.NewSecret(work.SecretSession)),
+		"signing in":         request("/login", form, url.Values{"token": {late}}.Encode()),
+		"signing in by code": request("/login", form, url.Values{"code": {work.NewSecret(work.SecretCode)}}.Encode()),
+		"joining":            request("/v1/join", asJSON, `{"token":"in","agent":"a","host":"h","key":"U"}`),
+		"renewing":           request("/v1/renew", asJSON, `{"key":"U","at":"2026-01-05T12:00:00Z","signature":"eA=="}`),
+	} {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%s does not wait for its turn: %v", what, err)
+		}
+	}
+	// A token that is misspelt has no reason to wait, and who is known neither.
+	if err := request("/v1/jobs", asJSON, "", bearer(late[:50])...); !errors.Is(err, work.ErrNoToken) {
+		t.Errorf("a misspelt token: %v", err)
+	}
+	g.site.Access = g.access
+	if got := g.status(t, "GET", "/v1/jobs", bearer(known)...); got != http.StatusOK {
+		t.Errorf("a known caller waits for strangers: %d", got)
+	}
+	<-g.site.turns
+	if got := g.status(t, "GET", "/v1/jobs", bearer(late)...); got != http.StatusOK {
+		t.Errorf("when it is its turn a token is answered %d", got)
+	}
+}
+
+// errAsked is what a ledger answers that should not be asked.
+var errAsked = errors.New("the ledger was asked")
+
+// A busyAccess is a ledger that answers with an error who asks of a secret.
+type busyAccess struct {
+	Access
+	err error
+}
+
+func (b busyAccess) Authenticate(context.Context, []byte) (work.Caller, error) {
+	return work.Caller{}, b.err
+}
+
+func (b busyAccess) Session(context.Context, []byte) (work.Caller, error) {
+	return work.Caller{}, b.err
+}
+
+func (b busyAccess) RedeemCode(context.Context, []byte, []byte, time.Duration) (work.Caller, error) {
+	return work.Caller{}, b.err
+}
+
+// One sign-in link too many is refused with what to do, and is no failure of the
+// server.
+func TestTooManyCodes(t *testing.T) {
+	t.Parallel()
+	g := guard(t, atWork())
+	_, secret := g.token(t, "ci", work.ScopeRead, 0)
+	c := api.NewClient(g.base, g.http, secret)
+	for range work.MaxCodes {
+		if _, err := c.SignIn(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := c.SignIn(t.Context())
+	var p *api.Problem
+	if !errors.As(err, &p) || p.Code != api.TooMany || p.Status != http.StatusConflict || !strings.Contains(p.Hint, "expire") {
+		t.Errorf("one link too many: %+v", err)
 	}
 }
 

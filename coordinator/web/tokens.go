@@ -106,7 +106,8 @@ func (s *site) endToken(r *http.Request, who string) (work.Token, error) {
 	if err != nil {
 		return work.Token{}, err
 	}
-	s.known.recent.forget() // here it is over at once
+	s.known.forgetToken(t.ID) // here it is over at once
+	s.known.recent.forget()
 	s.Log.InfoContext(r.Context(), "token revoked", "token", t.Name, "by", who)
 	return t, nil
 }

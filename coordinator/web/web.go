@@ -146,6 +146,7 @@ type site struct {
 	rates   *limiters[work.TokenID] // of requests
 	guesses *limiters[string]       // of secrets that are none, by address
 	places  *places                 // of live streams, by token
+	turns   turns                   // of strangers, to ask the ledger
 
 	samples  *recent[work.JobID, []work.Sample]
 	series   *recent[spanOf, []work.Sample]
@@ -181,6 +182,7 @@ func newSite(d Deps) *site {
 		rates:    newLimiters[work.TokenID](requestRate, requestBurst),
 		guesses:  newLimiters[string](failureRate, failureBurst),
 		places:   &places{most: streamsOfOne},
+		turns:    make(turns, maxStrangers),
 		samples:  newRecent[work.JobID, []work.Sample](5 * time.Second),
 		series:   newRecent[spanOf, []work.Sample](5 * time.Second),
 		parts:    newRecent[work.BreakdownQuery, work.Breakdown](30 * time.Second),

@@ -35,6 +35,14 @@ func (s Scope) Allows(need Scope) bool {
 	return rank[need] > 0 && rank[s] >= rank[need]
 }
 
+// How many there may be at once of what lets somebody in; one more is
+// ErrTooMany.
+const (
+	MaxTokens  = 1000 // that count
+	MaxCodes   = 20   // to sign in by, of one token
+	MaxInvites = 1000 // that may still be used
+)
+
 // Errors of what asks for access; ask with errors.Is.
 var (
 	// ErrNoToken means that a token, an invitation or a session is not known,
