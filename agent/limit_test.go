@@ -351,6 +351,23 @@ func TestBodyWithoutShareGoesBack(t *testing.T) {
 	}
 }
 
+// A limit of a named store is not evaded by a job that names the URL which the
+// configuration opens as that store.
+func TestLimitOfNamedStoreIsNotEvadedByItsURL(t *testing.T) {
+	t.Parallel()
+	known := config.Stores{"old-photos": {URL: "s3://photos?region=eu-west-1", Match: []string{"s3://photos"}}}
+	for limit, want := range map[string]bool{"store://old-photos": true, "store://old-photos/2020": true, "store://old-photos/2021": false, "store://old": false} {
+		const raw = "s3://photos/2020/"
+		p, err := known.Resolve(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (&end{place: p}).concerned(limit, raw); got != want {
+			t.Errorf("a limit of %s is kept for %s: %v, want %v", limit, raw, got, want)
+		}
+	}
+}
+
 // A job that names a store otherwise than the limit does is bound all the same.
 func TestShareBoundsStoreByAnyName(t *testing.T) {
 	t.Parallel()

@@ -51,10 +51,15 @@ func (h *held) bounds() *bounds {
 }
 
 // concerned reports whether a limit of stores by this name is about the end,
-// as jobs name it or as what that comes to. Of an end that is not open only its
-// URL is known.
+// as jobs name it, as what that comes to, or by its name in the configuration.
+// Of an end that is not open only its URL is known.
 func (e *end) concerned(limit, url string) bool {
-	return work.ConcernsStore(limit, url) || e != nil && e.place.URL != "" && work.ConcernsStore(limit, e.place.URL)
+	if work.ConcernsStore(limit, url) {
+		return true
+	}
+	return e != nil && slices.ContainsFunc([]string{e.place.URL, e.place.Named}, func(also string) bool {
+		return also != "" && work.ConcernsStore(limit, also)
+	})
 }
 
 // A side is where bytes pass: they count for each store that they leave or

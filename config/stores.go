@@ -21,6 +21,7 @@ type Stores map[string]Store
 // A Place is what a job's URL comes to.
 type Place struct {
 	Name        string            // of the store in the configuration; empty: none
+	Named       string            // the same as a URL that names the store: store://name/prefix/; empty: none
 	URL         string            // to open
 	Credentials map[string]string // see Store; those of the process if there are none
 }
@@ -67,7 +68,11 @@ func (s Stores) Resolve(raw string) (Place, error) {
 	}
 	p := Place{Name: name, URL: raw, Credentials: s[name].Credentials}
 	base, err := url.Parse(s[name].URL)
-	if err != nil || base.RawQuery == "" {
+	if err != nil {
+		base = &url.URL{}
+	}
+	p.Named = namedAs(name, inside(base, u))
+	if base.RawQuery == "" {
 		return p, nil
 	}
 	own, query := u.Query(), base.Query()
@@ -108,6 +113,7 @@ func (s Stores) named(u *url.URL) (Place, error) {
 	if err != nil {
 		return p, err
 	}
+	p.Named = namedAs(u.Host, sub)
 	if base.Scheme == "file" {
 		p.URL, err = below(base, sub)
 		return p, err
@@ -118,6 +124,26 @@ func (s Stores) named(u *url.URL) (Place, error) {
 	}
 	p.URL = withPrefix(base, prefix+sub)
 	return p, nil
+}
+
+// namedAs returns the URL that names a store and what lies in it.
+func namedAs(name, prefix string) string {
+	return (&url.URL{Scheme: work.StoreScheme, Host: name, Path: "/" + prefix}).String()
+}
+
+// inside returns the prefix of a URL as seen from a store's; "", all of the
+// store, if it does not lie inside.
+func inside(base, u *url.URL) string {
+	if base.Scheme != u.Scheme || base.Host != u.Host {
+		return ""
+	}
+	above, aerr := prefixOf(base)
+	prefix, err := prefixOf(u)
+	rest, ok := strings.CutPrefix(prefix, above)
+	if aerr != nil || err != nil || !ok {
+		return ""
+	}
+	return rest
 }
 
 // prefixOf reads the prefix that a URL names as its path or as a parameter.

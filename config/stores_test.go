@@ -90,6 +90,33 @@ func TestRegionThatIsNotTheEntrys(t *testing.T) {
 	}
 }
 
+// Whoever knows a store by its name must find it in whatever a job calls it.
+func TestStoresResolveToNames(t *testing.T) {
+	t.Parallel()
+	s := Stores{
+		"old":  {URL: "s3://photos/base?region=eu-west-1", Match: []string{"s3://photos", "s3://archive"}},
+		"disk": {URL: "file:///srv/data", Match: []string{"file:///srv/data"}},
+		"bare": {Match: []string{"gs://photos"}},
+	}
+	for raw, want := range map[string]string{
+		"store://old":              "store://old/",
+		"store://old/2020/":        "store://old/2020/",
+		"store://old?prefix=20":    "store://old/20",
+		"s3://photos/base/2020/":   "store://old/2020/",
+		"s3://photos?prefix=base/": "store://old/",
+		"s3://photos/":             "store://old/", // above it
+		"s3://archive/base/2020/":  "store://old/", // beside it
+		"file:///srv/data/x":       "store://disk/x/",
+		"gs://photos/2020/":        "store://bare/",
+		"s3://photos?endpoint=x":   "",
+		"s3://others":              "",
+	} {
+		if p, err := s.Resolve(raw); err != nil || p.Named != want {
+			t.Errorf("Resolve(%s) is named %q, %v, want %q", raw, p.Named, err, want)
+		}
+	}
+}
+
 func TestStoresValidate(t *testing.T) {
 	t.Parallel()
 	key := map[string]string{"access_key_id": "env:ID", "secret_access_key": "file:/run/key"}

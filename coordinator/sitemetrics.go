@@ -6,8 +6,9 @@ import (
 	"github.com/tranship/tranship/internal/work"
 )
 
-// siteMetrics show how much there is to do at each site and who does it. Sites
-// are few: operators name them.
+// siteMetrics show how much there is to do at each site and who does it. The site
+// any, where jobs name it, has the agents of all others. Sites are few: operators
+// name them.
 type siteMetrics struct {
 	items   *prometheus.GaugeVec // by site and state
 	bytes   *prometheus.GaugeVec // by site, as the rest
@@ -40,6 +41,9 @@ func (m siteMetrics) show(loads []work.SiteLoad) {
 		g.Reset() // a site may be gone
 	}
 	for _, l := range loads {
+		if l.Site == work.AnySite {
+			l = work.LoadAt(loads, l.Site) // all agents take its work
+		}
 		m.items.WithLabelValues(l.Site, string(work.Ready)).Set(float64(l.Ready))
 		m.items.WithLabelValues(l.Site, string(work.Queued)).Set(float64(l.Queued))
 		m.bytes.WithLabelValues(l.Site).Set(float64(l.Bytes))

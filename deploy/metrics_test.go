@@ -88,6 +88,9 @@ func TestAlerts(t *testing.T) {
 		if s := r.Labels["severity"]; s != "page" && s != "ticket" {
 			t.Errorf("%s: severity %q", r.Alert, s)
 		}
+		if strings.Contains(r.Expr, `site!=`) {
+			t.Errorf("%s leaves out a site: %s", r.Alert, r.Expr) // jobs wait at any, too
+		}
 		if r.Annotations["summary"] == "" {
 			t.Errorf("%s has no summary", r.Alert)
 		}

@@ -131,7 +131,7 @@ func (a *Allotter) Limited(it work.Item) bool {
 	limited, ok := a.bounds[it.Job]
 	if !ok {
 		for i := range a.limits {
-			limited = limited || a.limits[i].Concerns(it.Job, it.Source, it.Target, it.Site)
+			limited = limited || a.limits[i].MayConcern(it.Job, it.Source, it.Target, it.Site)
 		}
 		a.bounds[it.Job] = limited
 	}

@@ -168,6 +168,43 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// A limit that only may be about the jobs of a site leaves no part idle there: it
+// goes to those who say that they use it, or wait for it.
+func TestNothingIsSharedOutOnSuspicion(t *testing.T) {
+	t.Parallel()
+	const limit = 800 << 10
+	uses := func(u work.Use) []work.Use {
+		u.Limit = 1
+		return []work.Use{u}
+	}
+	got := map[string]int64{}
+	for _, g := range Plan(work.Division{
+		Limits: []work.Limit{limitOf(limit, 0)},
+		Jobs: []work.LimitedJob{
+			jobAt("s"), {ID: 2, Site: "other", Source: "store://unknown", Target: "file:///b"}, {ID: 3, Site: "named", Source: "store://bucket", Target: "file:///b"},
+		},
+		Sharers: []work.Sharer{
+			{Site: "s", Agent: "worker", Stamp: "1", Uses: uses(work.Use{Bytes: limit, MoreBytes: true})},
+			{Site: "other", Agent: "suspect", Stamp: "2", Uses: uses(work.Use{})},
+			{Site: "other", Agent: "newcomer", Stamp: "3"},
+			{Site: "named", Agent: "waiting", Stamp: "4", Uses: uses(work.Use{MoreRequests: true})}, // stopped, before it may ask
+			{Site: "named", Agent: "user", Stamp: "5", Uses: uses(work.Use{Bytes: 80 << 10})},
+		},
+	}) {
+		for _, s := range g.Shares {
+			got[g.Agent] = s.Bytes
+		}
+	}
+	if got["suspect"] != 0 || got["newcomer"] != 0 {
+		t.Errorf("%v: agents that do not use the limit have parts of it", got)
+	}
+	// Three need it: the idle part of one is an eighth of a third.
+	idle := int64(limit) / 3 / idle
+	if want := int64(80<<10)*5/4 + idle; got["waiting"] != idle || got["user"] != want || got["worker"] < limit/3 {
+		t.Errorf("%v: want %d for who waits, %d for who uses some, and a third for who wants more", got, idle, want)
+	}
+}
+
 // A fake is a ledger and a fleet.
 type fake struct {
 	limits  []work.Limit

@@ -55,7 +55,7 @@ type claim struct {
 	row      work.ShareRow // what it may be using
 	use      work.Use
 	known    bool // use
-	expected bool // it needs it, or may at any moment: there is work for it
+	expected bool // it needs it, or may at any moment: it says so, or there is work for it
 }
 
 // limit divides one limit.
@@ -139,7 +139,7 @@ func (p *plan) claims(l *work.Limit) []claim {
 			c := claim{sharer: i, row: held[key], expected: all || sites[s.Site]}
 			if at := slices.IndexFunc(s.Uses, func(u work.Use) bool { return u.Limit == l.ID }); at >= 0 {
 				c.use, c.known = s.Uses[at], true
-				c.expected = c.expected || c.use.MoreBytes || c.use.MoreRequests
+				c.expected = c.expected || c.use.Bytes > 0 || c.use.Requests > 0 || c.use.MoreBytes || c.use.MoreRequests
 			}
 			claims = append(claims, c)
 			delete(held, key)
@@ -160,8 +160,9 @@ func (p *plan) reaches(l *work.Limit, site string) bool {
 	return true
 }
 
-// sites returns where there is work that a limit is about; all means that any
-// agent may do it.
+// sites returns where there is work that a limit is about, as far as the names
+// of its stores say; all means that any agent may do it. Agents that know of a
+// store by another name say that they use the limit, or wait for it.
 func (p *plan) sites(l *work.Limit) (sites map[string]bool, all bool) {
 	sites = map[string]bool{}
 	for _, j := range p.Jobs {

@@ -1,10 +1,12 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 
@@ -48,8 +50,12 @@ func bearer(ctx context.Context, tx *sqlx.Tx, key string) (work.Identity, error)
 	return i, err
 }
 
+// lingers is how long after its last sign of life an agent without an identity
+// keeps its name.
+const lingers = time.Minute
+
 // addIdentity writes a new identity of a key that has none. A name that another
-// bears is work.ErrNameTaken.
+// bears, or goes by, is work.ErrNameTaken.
 func addIdentity(ctx context.Context, tx *sqlx.Tx, by work.Invite, j work.Joining) (work.Identity, error) {
 	const query = `
 		INSERT INTO identities (agent, site, key, host, invite_id)
@@ -57,6 +63,9 @@ func addIdentity(ctx context.Context, tx *sqlx.Tx, by work.Invite, j work.Joinin
 		ON CONFLICT DO NOTHING -- of the name; or of the key, to the same agent at this very moment
 		RETURNING ` + identityColumns
 
+	if taken, err := goesBy(ctx, tx, by.Site, j.Agent); err != nil || taken {
+		return work.Identity{}, cmp.Or(err, work.ErrNameTaken)
+	}
 	i, err := getIdentity(ctx, tx, query, j.Agent, by.Site, j.Key, plain(work.Clip(j.Host)), by.ID)
 	if errors.Is(err, sql.ErrNoRows) {
 		return work.Identity{}, work.ErrNameTaken
@@ -66,6 +75,23 @@ func addIdentity(ctx context.Context, tx *sqlx.Tx, by work.Invite, j work.Joinin
 	}
 	note := fmt.Sprintf("%s/%s, of host %s, by invitation %d of %s", i.Site, i.Agent, i.Host, by.ID, by.CreatedBy)
 	return i, addEvent(ctx, tx, 0, i.Agent, "agent joined", note)
+}
+
+// goesBy reports whether an agent without an identity goes by a name now, such as
+// that of tranship up. What was heard of one that has just been revoked does not
+// count: it is shut out.
+func goesBy(ctx context.Context, tx *sqlx.Tx, site, agent string) (taken bool, err error) {
+	const query = `
+		SELECT EXISTS (
+			SELECT FROM agents
+			WHERE site = $1 AND agent = $2 AND last_seen > now() - $3::bigint * interval '1 microsecond'
+		) AND NOT EXISTS (
+			SELECT FROM identities
+			WHERE site = $1 AND agent = $2 AND revoked_at > now() - $3::bigint * interval '1 microsecond'
+		)`
+
+	err = tx.GetContext(ctx, &taken, query, site, agent, lingers.Microseconds())
+	return taken, err
 }
 
 // Renew notes that the agent with the key gets a new credential and returns who

@@ -108,8 +108,9 @@ func (l *Ledger) Uninvite(ctx context.Context, id int64, who string) error {
 // by another to its site.
 //
 // What is not, or no longer, an invitation is work.ErrNoToken. A name that
-// another agent bears is work.ErrNameTaken and a key of another
-// work.ErrKeyTaken; these leave the invitation as it was.
+// another agent bears, or that one goes by at the site which has never joined, is
+// work.ErrNameTaken and a key of another work.ErrKeyTaken; these leave the
+// invitation as it was.
 func (l *Ledger) Join(ctx context.Context, hash []byte, j work.Joining) (work.Identity, error) {
 	var joined work.Identity
 	err := l.inTx(ctx, func(tx *sqlx.Tx) error {

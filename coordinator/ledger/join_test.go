@@ -240,6 +240,32 @@ func TestRevokeAgent(t *testing.T) {
 	}
 }
 
+// TestJoinLeavesTheNameOfARunningAgent: an agent that needs no identity, such as
+// that of tranship up, runs already under the machine's name.
+func TestJoinLeavesTheNameOfARunningAgent(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.alone()
+	running := []work.Presence{{Agent: "a1", Site: "west"}, {Agent: "a2", Site: "east"}}
+	b.must(b.Beat(b.ctx(), running))
+	hash := b.invite(time.Hour)
+	b.wantJoin(hash, "a1", "U1", work.ErrNameTaken)
+	b.wantJoin(hash, "a2", "U1", nil) // at another site there is none
+	b.wantJoin(hash, "a2", "U1", nil)
+
+	// It was stopped.
+	b.exec(`UPDATE tranship.agents SET last_seen = now() - interval '61 seconds'`)
+	hash = b.invite(time.Hour)
+	b.wantJoin(hash, "a1", "U2", nil)
+	b.must(b.Beat(b.ctx(), running))
+	b.wantJoin(b.invite(time.Hour), "a1", "U2", nil) // it runs, and asks again
+
+	// One that was revoked is heard of no more.
+	_, err := b.RevokeAgent(b.ctx(), "west", "a1", "bea")
+	b.must(err)
+	b.wantJoin(b.invite(time.Hour), "a1", "U3", nil)
+}
+
 // TestAgentsWithIdentities: those that have joined are listed before they were
 // ever seen, and with the identity that their name has now.
 func TestAgentsWithIdentities(t *testing.T) {
@@ -247,6 +273,7 @@ func TestAgentsWithIdentities(t *testing.T) {
 	b := setup(t)
 	b.alone()
 	b.must(b.Beat(b.ctx(), []work.Presence{{Agent: "old", Site: "west"}, {Agent: "a1", Site: "west"}, {Agent: "a1", Site: "east"}}))
+	b.exec(`UPDATE tranship.agents SET last_seen = now() - interval '1 hour'`)
 	for _, j := range []struct{ agent, key string }{{"a1", "U1"}, {"gone", "U2"}, {"new", "U3"}} {
 		b.wantJoin(b.invite(time.Hour), j.agent, j.key, nil)
 	}

@@ -9,7 +9,8 @@ import (
 )
 
 // autoscale answers how many agents a site could use. A site that nobody knows
-// needs none, which is no error: whoever scales asks before there are any.
+// needs none for itself, which is no error: whoever scales asks before there are
+// any.
 func (s *site) autoscale(w http.ResponseWriter, r *http.Request) error {
 	p := readParams(r, "site", "items_per_agent")
 	name := cmp.Or(p.text("site"), work.DefaultSite)
@@ -24,12 +25,7 @@ func (s *site) autoscale(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	load := work.SiteLoad{Site: name}
-	for _, l := range loads {
-		if l.Site == name {
-			load = l
-		}
-	}
+	load := work.LoadAt(loads, name)
 	return answerJSON(w, api.Autoscale{
 		Site: name, Desired: load.Desired(perAgent), PerAgent: perAgent,
 		Ready: load.Ready, Queued: load.Queued, Bytes: load.Bytes, Oldest: load.Oldest.Seconds(),

@@ -272,6 +272,7 @@ func useEvidence(t *testing.T, b *bench) {
 		{"hub", 13, api.Autoscale{Site: "hub", Desired: 5, PerAgent: 13, Ready: 60, Queued: 5, Bytes: 7 << 30, Oldest: 90, Agents: 2, Streams: 128, Rate: 5e6}},
 		{"idle", 0, api.Autoscale{Site: "idle", PerAgent: 32, Agents: 1, Streams: 64}},
 		{"", 0, api.Autoscale{Site: work.DefaultSite, PerAgent: 32}},
+		{"any", 0, api.Autoscale{Site: "any", PerAgent: 32, Agents: 3, Streams: 192, Rate: 5e6}},
 	} {
 		if got, err := c.Autoscale(ctx, one.site, one.perAgent); err != nil || got != one.want {
 			t.Errorf("autoscale %q: %+v, %v; want %+v", one.site, got, err, one.want)

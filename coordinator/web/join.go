@@ -179,8 +179,9 @@ func (s *site) notLetIn(err error) *api.Problem {
 	case errors.Is(err, work.ErrKeyTaken):
 		return api.NewProblem(api.KeyTaken, "")
 	case errors.Is(err, work.ErrNameTaken):
-		p := api.NewProblem(api.NameTaken, "another agent of the fleet has this name")
-		p.Hint = "Choose another with --name, or revoke that agent, if it is gone, with tranship fleet revoke. The invitation may still be used."
+		p := api.NewProblem(api.NameTaken, "another agent has this name")
+		p.Hint = "Choose another with --name, and a folder of its own with --data if both are on one machine. Or, if that agent is gone, " +
+			"revoke it with tranship fleet revoke; the name of one that never joined is free a minute after it stopped. The invitation may still be used."
 		return p
 	}
 	return nil

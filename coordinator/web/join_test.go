@@ -144,6 +144,10 @@ func TestNotLetIn(t *testing.T) {
 			b := serve(t, newFake())
 			_, err := b.client.Join(t.Context(), api.Joining{Token: tt.ask, Joining: work.Joining{Agent: "a", Key: "U"}})
 			wantCode(t, "join", err, tt.want)
+			var p *api.Problem
+			if tt.ask == "name" && (!errors.As(err, &p) || !strings.Contains(p.Hint, "--name") || !strings.Contains(p.Hint, "--data")) {
+				t.Errorf("join with a name that is taken: %+v, want what to do about it", p)
+			}
 			_, err = b.client.Renew(t.Context(), work.Renewal{Key: tt.ask, At: noon, Signature: []byte("x")})
 			wantCode(t, "renew", err, tt.want)
 			if strings.Contains(err.Error(), "secret words") {

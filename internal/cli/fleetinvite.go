@@ -24,7 +24,8 @@ func (p *program) fleetInviteCommand() *cobra.Command {
 		Long: `Invite an agent to a site. What is printed is the one command to run on the
 agent's machine. The token in it works once and for a short time, and is shown
 this once. The agent makes a key of its own, which never leaves its machine, and
-gets the rights of one agent of that site.`,
+gets the rights of one agent of that site. A second agent on one machine, beside
+that of tranship up, needs --name and --data: a name and a folder of its own.`,
 		Args:    arguments(),
 		Example: example("tranship fleet invite --site aws-eu-west-1", "tranship fleet invite --site lab --expires 24h"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -62,7 +63,8 @@ func (p *program) showInvited(i api.Invited, out format) error {
 		p.say("would invite an agent to %s until %s; it would join at %s and find NATS at %s",
 			i.Invite.Site, stamp(i.Invite.ExpiresAt), text(i.Server), text(i.NATS))
 	} else {
-		p.say("on the agent's machine, until %s:", stamp(i.Invite.ExpiresAt))
+		p.say("on the agent's machine, until %s (if another agent runs there, add --name and --data, for a name and a folder of its own):",
+			stamp(i.Invite.ExpiresAt))
 	}
 	if out == formatJSON || out == formatNDJSON {
 		return writeOne(p.stdout, out, i, nil)

@@ -220,6 +220,7 @@ func TestFleetCommands(t *testing.T) {
 	run(ExitUsage, "invite", "--site", "any")
 	run(ExitUsage, "invite", "--site", "west", "--expires", "169h")
 	says(run(ExitOK, "invite", "--site", "west"), "tranship fleet join --server "+h.server.URL+" --token tsj_")
+	says(run(ExitOK, "invite", "--site", "west"), "if another agent runs there, add --name and --data")
 	says(run(ExitOK, "invites"), "1\twest\t")
 	says(run(ExitOK, "uninvite", "1", "--dry-run"), "would take back invitation 1")
 	run(ExitOK, "uninvite", "1")

@@ -114,6 +114,9 @@ SCOPE NAME is one of
   site NAME   all agents of a site
   job NUMBER  one job
 
+A limit of a store is about those with the URL's scheme and bucket, at its path
+or below it, with every parameter that it has; store://NAME is a named store.
+
 --window has another rate hold in a stretch of every week. It is written as
   [DAYS] FROM-UNTIL [ZONE] WHAT
 with DAYS such as mon-fri or sat,sun (every day without), ZONE such as

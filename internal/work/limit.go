@@ -194,21 +194,26 @@ func ConcernsStore(name, store string) bool {
 	return true
 }
 
-// Concerns reports whether the limit may bound what agents of a site do for a
-// job from source to target. The site AnySite stands for every site. What a
-// store of the agents' configuration comes to, they know alone.
+// Concerns reports whether the limit bounds what agents of a site do for a job
+// from source to target, as far as their names say; see MayConcern. The site
+// AnySite stands for every site.
 func (l *Limit) Concerns(job JobID, source, target, site string) bool {
 	switch l.Scope {
 	case LimitStore:
-		for _, store := range []string{source, target} {
-			if ConcernsStore(l.Name, store) || strings.HasPrefix(store, StoreScheme+"://") && !strings.HasPrefix(l.Name, StoreScheme+"://") {
-				return true
-			}
-		}
+		return ConcernsStore(l.Name, source) || ConcernsStore(l.Name, target)
 	case LimitSite:
 		return site == AnySite || l.Name == site
 	case LimitJob:
 		return l.Name == job.String()
 	}
 	return false
+}
+
+// MayConcern is like Concerns and also true where only agents can tell: which
+// URL a store of their configuration comes to, and which of its stores a URL
+// is opened as, they know alone.
+func (l *Limit) MayConcern(job JobID, source, target, site string) bool {
+	named := func(store string) bool { return strings.HasPrefix(store, StoreScheme+"://") }
+	return l.Concerns(job, source, target, site) ||
+		l.Scope == LimitStore && (named(source) != named(l.Name) || named(target) != named(l.Name))
 }

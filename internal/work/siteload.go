@@ -22,3 +22,20 @@ func (l SiteLoad) Items() int64 { return l.Ready + l.Queued }
 // It looks at the work alone and not at how fast it goes: a store that slows
 // everybody down must not call for more.
 func (l SiteLoad) Desired(perAgent int64) int64 { return (l.Items() + perAgent - 1) / perAgent }
+
+// LoadAt returns how much a site could do, of the loads of all, and who is there
+// to do it: its own work and that of AnySite. At AnySite those of all sites do it.
+// A site that is not among them has no agents.
+func LoadAt(loads []SiteLoad, site string) SiteLoad {
+	at := SiteLoad{Site: site}
+	for _, l := range loads {
+		if l.Site == site || l.Site == AnySite {
+			at.Ready, at.Queued, at.Bytes = at.Ready+l.Ready, at.Queued+l.Queued, at.Bytes+l.Bytes
+			at.Oldest = max(at.Oldest, l.Oldest)
+		}
+		if l.Site == site || site == AnySite {
+			at.Agents, at.Streams, at.Rate = at.Agents+l.Agents, at.Streams+l.Streams, at.Rate+l.Rate
+		}
+	}
+	return at
+}

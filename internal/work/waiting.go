@@ -57,12 +57,26 @@ func (j Job) Awaits(there []Presence) *Wait {
 	case len(taking) == 0:
 		return &Wait{"every agent " + where + " is about to stop and takes nothing", start}
 	}
-	for _, raw := range []string{j.Source, j.Target} {
+	return j.awaitsStores(taking, where)
+}
+
+// awaitsStores returns which store is known to none of the agents; an agent that
+// is to move anything knows both.
+func (j Job) awaitsStores(taking []Presence, where string) *Wait {
+	knows := func(p Presence, raw string) bool {
 		name := StoreName(raw)
-		if name != "" && !slices.ContainsFunc(taking, func(p Presence) bool { return slices.Contains(p.Stores, name) }) {
+		return name == "" || slices.Contains(p.Stores, name)
+	}
+	for _, raw := range []string{j.Source, j.Target} {
+		if !slices.ContainsFunc(taking, func(p Presence) bool { return knows(p, raw) }) {
+			name := StoreName(raw)
 			return &Wait{fmt.Sprintf("no agent %s knows the store %s", where, name),
 				fmt.Sprintf("Add %s to stores in the configuration of an agent there and restart it. The job goes on by itself then.", name)}
 		}
 	}
-	return nil
+	if slices.ContainsFunc(taking, func(p Presence) bool { return knows(p, j.Source) && knows(p, j.Target) }) {
+		return nil
+	}
+	return &Wait{fmt.Sprintf("no agent %s knows both %s and %s", where, StoreName(j.Source), StoreName(j.Target)),
+		"Add the one that it lacks to stores in the configuration of an agent there and restart it. The job goes on by itself then."}
 }

@@ -24,7 +24,11 @@ func TestJobAwaits(t *testing.T) {
 		{"anywhere", AnySite, "s3://a", "s3://b", []Presence{running("venus")}, "", ""},
 		{"nobody anywhere", AnySite, "s3://a", "s3://b", nil, "no agent is at any site", "--site SITE"},
 		{"known", "mars", "store://old/x/", "store://new/", []Presence{running("mars", "new", "old")}, "", ""},
-		{"each known to one", "mars", "store://old/", "store://new/", []Presence{running("mars", "new"), running("mars", "old")}, "", ""},
+		{"each known to another", "mars", "store://old/", "store://new/", []Presence{running("mars", "new"), running("mars", "old"), running("venus", "old", "new")},
+			"no agent at site mars knows both old and new", "Add the one that it lacks to stores"},
+		{"both known to who leaves", "mars", "store://old/", "store://new/", []Presence{running("mars", "new"), running("mars", "old"), {Site: "mars", State: "draining", Stores: []string{"new", "old"}}},
+			"no agent at site mars knows both old and new", "Add the one"},
+		{"both known to one of many", AnySite, "store://old/", "store://new/", []Presence{running("mars", "new"), running("venus", "new", "old")}, "", ""},
 		{"known elsewhere", "mars", "store://old/", "s3://b", []Presence{running("mars"), running("venus", "old")}, "no agent at site mars knows the store old", "Add old to stores"},
 		{"known to who leaves", "mars", "s3://a", "store://old/", []Presence{running("mars"), draining}, "no agent at site mars knows the store old", "Add old"},
 	}

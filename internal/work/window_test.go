@@ -144,22 +144,28 @@ func TestLimitCheckKeepsItsName(t *testing.T) {
 	}
 }
 
-// What a named store comes to the agents know alone: a limit of any bucket may
-// be about it.
+// What a named store comes to, and what is opened as one, the agents know alone:
+// a limit of either may be about the other, but is not known to be.
 func TestLimitConcernsNamedStores(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		name, source string
-		want         bool
+		name, source, target string
+		may, does            bool
 	}{
-		{"s3://photos", "store://old/2020", true},
-		{"store://old", "store://old/2020", true},
-		{"store://new", "store://old/2020", false},
-		{"s3://photos", "s3://other", false},
+		{"s3://photos", "store://old/2020", "file:///x", true, false},
+		{"store://old", "store://old/2020", "store://new", true, true},
+		{"store://new", "store://old/2020", "store://other", false, false},
+		{"s3://photos", "s3://other", "file:///x", false, false},
+		{"store://old", "s3://photos", "store://other", true, false},
+		{"store://old", "store://other", "s3://photos", true, false},
+		{"s3://photos", "s3://photos/2020", "s3://other", true, true},
 	} {
 		l := Limit{Scope: LimitStore, Name: tt.name}
-		if got := l.Concerns(1, tt.source, "file:///x", "s"); got != tt.want {
-			t.Errorf("a limit of %s concerns a job from %s: %v, want %v", tt.name, tt.source, got, tt.want)
+		if got := l.MayConcern(1, tt.source, tt.target, "s"); got != tt.may {
+			t.Errorf("a limit of %s may concern a job from %s to %s: %v, want %v", tt.name, tt.source, tt.target, got, tt.may)
+		}
+		if got := l.Concerns(1, tt.source, tt.target, "s"); got != tt.does {
+			t.Errorf("a limit of %s concerns a job from %s to %s: %v, want %v", tt.name, tt.source, tt.target, got, tt.does)
 		}
 	}
 }
