@@ -98,6 +98,7 @@ func TestShareBoundsBytes(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				l := newLimited(t)
+				l.told(storeShare(per, 0)) // first: what nothing bounds does not wait
 				ctx, stop := context.WithCancel(t.Context())
 				var passed atomic.Int64
 				var longest atomic.Int64
@@ -127,7 +128,6 @@ func TestShareBoundsBytes(t *testing.T) {
 						t.Errorf("%.2f of a share of %d was used", got, per)
 					}
 				}
-				l.told(storeShare(per, 0))
 				measure(per)
 				time.Sleep(time.Second)
 				if u := l.told(storeShare(per, 0)); !u[0].MoreBytes || u[0].MoreRequests {
@@ -136,12 +136,12 @@ func TestShareBoundsBytes(t *testing.T) {
 				l.told(storeShare(10*per, 0))
 				time.Sleep(time.Second)
 				measure(10 * per)
-				l.told(storeShare(per/2, 0))
-				time.Sleep(2 * time.Second)
-				measure(per / 2)
 				if d := time.Duration(longest.Load()); d > 3*time.Second {
 					t.Errorf("a stream waited for %v for its turn", d)
 				}
+				l.told(storeShare(per/2, 0))
+				time.Sleep(2 * time.Second)
+				measure(per / 2)
 				stop()
 				streams.Wait()
 			})
