@@ -92,7 +92,7 @@ func upHere(t testing.TB) string {
 	t.Helper()
 	dir, page := t.TempDir(), freeAddress(t)
 	conf := filepath.Join(dir, "tranship.yaml")
-	writeFile(t, conf, fmt.Sprintf("data: %s\nnats:\n  listen: %s\nhttp:\n  listen: %s\nagent:\n  name: here\n",
+	writeFile(t, conf, fmt.Sprintf("data: %s\nnats:\n  listen: %s\nhttp:\n  listen: %s\n  open: true\nagent:\n  name: here\n",
 		filepath.Join(dir, "data"), freeAddress(t), page))
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan int, 1)
